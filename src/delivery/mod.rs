@@ -1,0 +1,1 @@
+//! Stage 8: operations travel to Customer.io, in order for each person.

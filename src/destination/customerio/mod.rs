@@ -1,0 +1,1 @@
+//! Customer.io: what it understands, how it is reached, what its answers mean.

@@ -1,0 +1,2 @@
+//! Stage 7: an event becomes operations of its destination.
+pub mod customerio;

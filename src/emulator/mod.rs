@@ -1,0 +1,1 @@
+//! A Customer.io that runs here.

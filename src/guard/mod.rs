@@ -1,0 +1,1 @@
+//! Stage 5: what an old, repeated or replayed event may still do.

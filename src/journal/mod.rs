@@ -1,0 +1,1 @@
+//! Stage 3: the durable, ordered store of accepted events.
