@@ -1,1 +1,312 @@
 //! Stage 5: what an old, repeated or replayed event may still do.
+//!
+//! Customer.io starts event-triggered campaigns for events of the last 72 hours, and an event without
+//! a time counts as happening now. So the age of an event decides what it may do: [`judge`] compares
+//! its time with `now` and answers with a [`Verdict`]. It does no I/O and reads no clock; every rule
+//! is a row of a table test.
+//!
+//! Age moves on while an event waits: a verdict says until when it holds ([`Verdict::valid_until`])
+//! and is taken again after that. Whether an event is a *replay* is fixed once, at acceptance
+//! ([`replay`]).
+//!
+//! Not here: message deduplication ([`crate::journal`]).
+
+mod config;
+pub mod keys;
+mod kind;
+pub mod replay;
+
+pub use config::{GuardConfig, GuardRule};
+pub use kind::Kind;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::outcome::DropReason;
+use crate::spec::{Arrival, Event, EventTime, Replay, TimeOrigin};
+
+/// How old an event is, in the words of the rules.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Just happened.
+    Live,
+    /// Older than `late_after`, young enough to start campaigns.
+    Late,
+    /// Too old to start campaigns: more than 72 hours and a margin.
+    Historical,
+    /// The vendor received it more than `replay_after` ago; nobody said that it is a replay.
+    ReplayByAge,
+    /// Somebody said that it is a replay.
+    Replay,
+}
+
+impl Class {
+    /// The name in rules, metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Late => "late",
+            Self::Historical => "historical",
+            Self::ReplayByAge => "replay_by_age",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// What is done with an event.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Send it as it is, with its true time.
+    Deliver,
+    /// Send it with properties that campaigns can filter on.
+    Mark,
+    /// Keep it until it can start nothing, then send it.
+    Park,
+    /// Let profile updates through and drop behaviour.
+    ProfileOnly,
+    /// Do not send it.
+    Drop,
+}
+
+impl Action {
+    /// The name in rules, metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deliver => "deliver",
+            Self::Mark => "mark",
+            Self::Park => "park",
+            Self::ProfileOnly => "profile_only",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// What the guard is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The event, after the scripts.
+    pub event: &'a Event,
+    /// The canonical key of its name.
+    pub canonical: &'a str,
+    /// How it came in.
+    pub arrival: &'a Arrival,
+    /// Whether a script said that it is a replay.
+    pub flagged_by_script: bool,
+    /// The source's own `late_after`, where it has one.
+    pub late_after: Option<Duration>,
+    /// The source's `cutover`, where it has one.
+    pub cutover: Option<Time>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How old the event is.
+    pub class: Class,
+    /// What is done.
+    pub action: Action,
+    /// Why it is dropped, where it is.
+    pub drop: Option<DropReason>,
+    /// The same for people: one sentence.
+    pub reason: String,
+    /// When a parked event may leave.
+    pub park_until: Option<Time>,
+    /// When the answer would be another one.
+    pub valid_until: Option<Time>,
+    /// The name to send instead, where a rule that marks says so.
+    pub rename: Option<String>,
+    /// The time to use instead of the event's own, which is impossible.
+    pub corrected_time: Option<EventTime>,
+    /// Whole hours between the event and now.
+    pub age_hours: i64,
+}
+
+/// Decides what an event may do at `now`.
+pub fn judge(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
+    let mut verdict = judge_at(config, case, now);
+    let at = verdict.corrected_time.unwrap_or(case.event.time()).age_basis();
+    verdict.valid_until = boundaries(config, case, at)
+        .into_iter()
+        .filter(|boundary| *boundary > now)
+        .find(|boundary| judge_at(config, case, *boundary).action != verdict.action);
+    verdict
+}
+
+/// The moments at which the class of an event with this time changes, in order.
+fn boundaries(config: &GuardConfig, case: &Case<'_>, at: Time) -> [Time; 2] {
+    let tick = Duration::from_millis(1);
+    let late = at.plus(late_after(config, case)).plus(tick);
+    let history = at.plus(config.history_begins()).plus(tick);
+    [late.min(history), history]
+}
+
+fn late_after(config: &GuardConfig, case: &Case<'_>) -> Duration {
+    case.late_after.unwrap_or(config.late_after.duration())
+}
+
+fn judge_at(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
+    let (time, corrected_time) = possible_time(config, case);
+    let age = Age { at: time.age_basis(), now };
+    let history = age.is_over(config.history_begins());
+    let class = classify(case, age, history, late_after(config, case));
+    let kind = Kind::of(case.event.call(), case.canonical);
+    let mut verdict = Verdict {
+        class,
+        action: Action::Deliver,
+        drop: None,
+        reason: String::new(),
+        park_until: None,
+        valid_until: None,
+        rename: None,
+        corrected_time,
+        age_hours: age.hours(),
+    };
+    let replayed = matches!(class, Class::Replay | Class::ReplayByAge);
+    if replayed && let Some(cutover) = case.cutover.filter(|cutover| time.at < *cutover) {
+        return verdict.dropped(
+            DropReason::BeforeCutover,
+            format!("the native destination delivered everything before {cutover}"),
+        );
+    }
+    if class == Class::Replay && time.origin == TimeOrigin::Received && kind != Kind::Destructive {
+        return verdict.dropped(
+            DropReason::ReplayWithoutTime,
+            "a replayed event without a readable time would count as happening now".into(),
+        );
+    }
+    let rule = config.rule.iter().find(|rule| rule.matches(case, class));
+    if let Some(limit) = rule.and_then(|rule| rule.max_age)
+        && (Age { at: time.age_basis(), now: case.arrival.accepted_at }).is_over(limit.duration())
+    {
+        return verdict.dropped(
+            DropReason::TooOld,
+            format!("it was more than {limit} old when it came in, and a rule allows no more"),
+        );
+    }
+    let action = rule.and_then(|rule| rule.action).unwrap_or_else(|| by_default(kind, class));
+    verdict.rename = rule.and_then(|rule| rule.rename.clone());
+    let ruled = if rule.is_some() { " (by a rule)" } else { "" };
+    match action {
+        Action::Park if history => {
+            verdict.reason = format!("{}: old enough to start nothing", describe(kind, class, age));
+        }
+        Action::Park => {
+            let until =
+                time.age_basis().plus(config.history_begins()).plus(Duration::from_millis(1));
+            verdict.action = Action::Park;
+            verdict.park_until = Some(until);
+            verdict.reason = format!(
+                "{}: kept until {until}, when it can start nothing{ruled}",
+                describe(kind, class, age)
+            );
+        }
+        Action::ProfileOnly if kind != Kind::Profile => {
+            return verdict.dropped(
+                DropReason::ProfileOnly,
+                format!("{}: only profile updates pass{ruled}", describe(kind, class, age)),
+            );
+        }
+        Action::Drop => {
+            let (reason, words) = match kind {
+                Kind::Destructive if rule.is_none() => (
+                    DropReason::ReplayedDestructive,
+                    "deletions, suppressions and merges are not repeated",
+                ),
+                _ => (DropReason::GuardRule, "a rule drops it"),
+            };
+            return verdict.dropped(reason, format!("{}: {words}", describe(kind, class, age)));
+        }
+        Action::Deliver | Action::Mark | Action::ProfileOnly => {
+            verdict.action = action;
+            verdict.reason = format!("{}{ruled}", describe(kind, class, age));
+        }
+    }
+    verdict
+}
+
+impl Verdict {
+    fn dropped(mut self, drop: DropReason, reason: String) -> Self {
+        self.action = Action::Drop;
+        self.drop = Some(drop);
+        self.reason = reason;
+        self
+    }
+}
+
+/// A time further ahead than clocks go wrong is none: the time of receipt stands in.
+fn possible_time(config: &GuardConfig, case: &Case<'_>) -> (EventTime, Option<EventTime>) {
+    let time = case.event.time();
+    let ahead = time.at.millis_since(case.arrival.accepted_at);
+    if i128::from(ahead) <= config.future_after.duration().as_millis().cast_signed() {
+        return (time, None);
+    }
+    let received =
+        EventTime { at: case.event.received_at(), origin: TimeOrigin::Received, for_age: None };
+    (received, Some(received))
+}
+
+fn classify(case: &Case<'_>, age: Age, history: bool, late_after: Duration) -> Class {
+    match &case.arrival.replay {
+        Some(Replay::Flagged { .. }) => Class::Replay,
+        _ if case.flagged_by_script => Class::Replay,
+        Some(Replay::ReceivedAge) => Class::ReplayByAge,
+        None if history => Class::Historical,
+        None if age.is_over(late_after) => Class::Late,
+        None => Class::Live,
+    }
+}
+
+/// What happens where no rule speaks.
+fn by_default(kind: Kind, class: Class) -> Action {
+    match (kind, class) {
+        (Kind::Destructive, Class::Replay | Class::ReplayByAge) => Action::Drop,
+        (Kind::Profile, Class::Replay) => Action::Mark,
+        (Kind::Profile | Kind::Destructive, _) => Action::Deliver,
+        (_, Class::Replay) | (Kind::Intent, Class::Late | Class::ReplayByAge) => Action::Park,
+        (Kind::Intent | Kind::Exit | Kind::Other, _) => Action::Deliver,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Age {
+    at: Time,
+    now: Time,
+}
+
+impl Age {
+    fn is_over(self, limit: Duration) -> bool {
+        self.now.since(self.at) > limit
+    }
+
+    fn hours(self) -> i64 {
+        self.now.millis_since(self.at) / 3_600_000
+    }
+
+    fn words(self) -> String {
+        let minutes = self.now.millis_since(self.at) / 60_000;
+        match minutes {
+            ..1 => "just happened".into(),
+            1..120 => format!("{minutes} min old"),
+            120..4320 => format!("{} h old", minutes / 60),
+            _ => format!("{} days old", minutes / 1440),
+        }
+    }
+}
+
+fn describe(kind: Kind, class: Class, age: Age) -> String {
+    let class = match class {
+        Class::Live => "live",
+        Class::Late => "late",
+        Class::Historical => "history",
+        Class::ReplayByAge => "received long ago",
+        Class::Replay => "part of a replay",
+    };
+    format!("{} {class}, {}", kind.words(), age.words())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,23 @@
-//! Customer.io: what it understands, how it is reached, what its answers mean.
+//! Customer.io.
+pub mod mapping;
+use serde::{Deserialize, Serialize};
+/// Region.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Region {
+    /// US
+    #[default]
+    Us,
+    /// EU
+    Eu,
+}
+/// Transport.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// v2
+    #[default]
+    V2,
+    /// v1
+    V1,
+}

@@ -1,0 +1,256 @@
+//! Reads the file, the environment, and what no single field can check.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Config, DestinationKind};
+use crate::clock::Time;
+
+/// The configuration in force and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// The file; `None`: the built-in defaults.
+    pub file: Option<PathBuf>,
+}
+
+/// What is wrong with the configuration, and where.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, counted from 1, where one can be named.
+    pub line: Option<usize>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// Reads `file`, or `segue.toml` of the working folder where that exists, or takes the defaults.
+///
+/// # Errors
+/// When a named file cannot be read, or its content is wrong.
+pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let default = Path::new("segue.toml");
+    let file = match file {
+        Some(file) => file,
+        None if default.exists() => default,
+        None => return Ok(Loaded { config: Config::demo(), file: None }),
+    };
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+        file: name.clone(),
+        line: None,
+        message: format!("cannot be read: {error}"),
+    })?;
+    let mut config = parse(&text, &name, &|variable| std::env::var(variable).ok())?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for path in [&mut config.data_dir, &mut config.transforms] {
+        *path = folder.join(&*path);
+    }
+    Ok(Loaded { config, file: Some(file.to_path_buf()) })
+}
+
+/// Reads a configuration from its text; `environment` answers what `${NAME}` stands for.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub fn parse(
+    text: &str,
+    file: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let source = Source { text, file };
+    // First as written: positions are right, and no message can show what a variable holds.
+    toml::from_str::<Config>(text)
+        .map_err(|error| source.error(error.span().map(|span| span.start), error.message()))?;
+    let mut table: toml::Value =
+        toml::from_str(text).map_err(|error| source.error(None, error.message()))?;
+    expand(&mut table, environment).map_err(|variable| {
+        let at = text.find(&format!("${{{variable}}}"));
+        source.error(
+            at,
+            &format!("the environment variable {variable} is not set or empty; set it, or remove the line"),
+        )
+    })?;
+    let config = Config::deserialize(table).map_err(|error| source.error(None, error.message()))?;
+    check(&config, &source)?;
+    Ok(config)
+}
+
+struct Source<'a> {
+    text: &'a str,
+    file: &'a str,
+}
+
+impl Source<'_> {
+    fn error(&self, at: Option<usize>, message: &str) -> ConfigError {
+        let line = at.map(|at| self.text[..at.min(self.text.len())].lines().count().max(1));
+        let line = line
+            .map(|line| line + usize::from(at.is_some_and(|at| self.text[..at].ends_with('\n'))));
+        ConfigError { file: self.file.into(), line, message: message.trim().into() }
+    }
+
+    /// An error about a value, found in the text by its key and, where that repeats, what it says.
+    fn about(&self, key: &str, value: &str, message: &str) -> ConfigError {
+        let at = self.text.match_indices(key).map(|(at, _)| at).find(|at| {
+            let line = self.text[*at..].lines().next().unwrap_or_default();
+            line.contains(value)
+                && !self.text[..*at]
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .trim_start()
+                    .starts_with('#')
+        });
+        self.error(at, message)
+    }
+}
+
+/// Replaces `${NAME}` in every text; fails with the name of a variable that is not there.
+fn expand(
+    value: &mut toml::Value,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), String> {
+    match value {
+        toml::Value::String(text) => {
+            while let Some(start) = text.find("${") {
+                let Some(length) = text[start..].find('}') else { break };
+                let name = text[start + 2..start + length].to_owned();
+                let said = environment(&name).filter(|said| !said.is_empty()).ok_or(name)?;
+                let rest = text.split_off(start + length + 1);
+                text.truncate(start);
+                text.push_str(&said);
+                if !rest.contains("${") {
+                    text.push_str(&rest);
+                    break;
+                }
+                // What a variable holds is never expanded again.
+                let mut rest = toml::Value::String(rest);
+                expand(&mut rest, environment)?;
+                text.push_str(rest.as_str().unwrap_or_default());
+                break;
+            }
+            Ok(())
+        }
+        toml::Value::Array(items) => {
+            items.iter_mut().try_for_each(|item| expand(item, environment))
+        }
+        toml::Value::Table(table) => {
+            table.iter_mut().try_for_each(|(_, item)| expand(item, environment))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
+    let listen = address(source, "listen", &config.listen)?;
+    if config.source.is_empty() {
+        return Err(source.error(
+            None,
+            "no [[source]] is configured; add one with a name and a kind (segment or rudderstack)",
+        ));
+    }
+    for (at, one) in config.source.iter().enumerate() {
+        check_source(one, listen, source)?;
+        if config.source[..at].iter().any(|other| other.name == one.name) {
+            return Err(source.about(
+                "name",
+                &one.name,
+                &format!("two sources are named {:?}", one.name),
+            ));
+        }
+    }
+    if !config.admin.listen.is_empty() {
+        let admin = address(source, "listen", &config.admin.listen)?;
+        if !admin.ip().is_loopback()
+            && config.admin.token.as_ref().is_none_or(super::Secret::is_empty)
+        {
+            return Err(source.about(
+                "listen",
+                &config.admin.listen,
+                "the admin listener is reachable from outside: give [admin] a token",
+            ));
+        }
+    }
+    let customerio = &config.customerio;
+    if config.destination == DestinationKind::Customerio {
+        for (key, value) in [("site_id", &customerio.site_id), ("api_key", &customerio.api_key)] {
+            if value.is_empty() {
+                return Err(source.about(key, "", &format!(
+                    "[customerio] needs {key}; or set destination = \"emulator\" to try things out"
+                )));
+            }
+        }
+    }
+    if customerio.rate == 0 || customerio.concurrency == 0 {
+        return Err(source.about(
+            "rate",
+            "",
+            "[customerio] rate and concurrency must be at least 1",
+        ));
+    }
+    config.guard.check().map_err(|message| source.about("[guard", "", &message))
+}
+
+fn check_source(
+    one: &super::SourceConfig,
+    listen: SocketAddr,
+    source: &Source<'_>,
+) -> Result<(), ConfigError> {
+    let name = &one.name;
+    let wrong = |message: String| source.about("name", name, &message);
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        return Err(wrong(format!("source name {name:?}: use letters, digits, - and _")));
+    }
+    let empty = one
+        .write_keys
+        .iter()
+        .chain(&one.webhook_secret)
+        .chain(&one.token)
+        .any(super::Secret::is_empty);
+    if empty {
+        return Err(wrong(format!(
+            "source {name:?} has an empty secret; remove it or give it a value"
+        )));
+    }
+    if !listen.ip().is_loopback() && !one.webhook_is_protected() && one.write_keys.is_empty() {
+        return Err(wrong(format!(
+            "source {name:?} has no secret and {listen} is reachable from outside: give it a token, a webhook_secret or write_keys"
+        )));
+    }
+    if let Some(cutover) = &one.cutover
+        && Time::parse(cutover).is_none()
+    {
+        return Err(source.about(
+            "cutover",
+            cutover,
+            "cutover must be a time such as \"2026-12-01T00:00:00Z\"",
+        ));
+    }
+    Ok(())
+}
+
+fn address(source: &Source<'_>, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        source.about(
+            key,
+            text,
+            &format!(
+                "{text:?} is no address; write for example \"127.0.0.1:8080\" or \"0.0.0.0:8080\""
+            ),
+        )
+    })
+}

@@ -1,0 +1,70 @@
+//! Business keys: one order is one order, whichever source says so first.
+//!
+//! A script names the business fact (`event.dedupe_by("order_completed", order_id)`); the first event
+//! that names it holds the key. A copy is dropped while its holder was delivered or is on its way. A
+//! holder that was dropped, parked or became a dead letter gives the key up, and the next copy takes
+//! it over: better late from the second source than never.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Time;
+use crate::journal::{Fact, FactKey};
+use crate::spec::Fingerprint;
+
+/// How long a business key is remembered.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(400 * 24 * 3600);
+
+/// A business fact as a script names it.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct BusinessKey {
+    /// What kind of fact: `order_completed`.
+    pub name: String,
+    /// What identifies it: the order's id.
+    pub parts: Vec<String>,
+}
+
+impl BusinessKey {
+    /// The name under which its holder is remembered, within `scope`.
+    pub fn fact_key(&self, scope: &str) -> FactKey {
+        let mut hash = Sha256::new();
+        for part in [scope, &self.name].into_iter().chain(self.parts.iter().map(String::as_str)) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        FactKey(format!("key:{}", hex::encode(&hash.finalize()[..16])))
+    }
+}
+
+/// Who holds a business key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Holder {
+    /// The holder's fingerprint.
+    owner: String,
+    /// The person that it was sent for; `None` when nobody was known.
+    pub person: Option<String>,
+    /// The anonymous id that it was sent for, where nobody was known.
+    pub anonymous: Option<String>,
+}
+
+impl Holder {
+    /// A holder.
+    pub fn new(owner: Fingerprint, person: Option<String>, anonymous: Option<String>) -> Self {
+        Self { owner: owner.ulid().to_string(), person, anonymous }
+    }
+
+    /// Whether this very event holds the key: a resend or a redrive of itself is no copy.
+    pub fn is(&self, event: Fingerprint) -> bool {
+        self.owner == event.ulid().to_string()
+    }
+
+    /// What is remembered.
+    pub fn to_fact(&self, now: Time) -> Fact {
+        Fact { value: serde_json::to_string(self).unwrap_or_default(), until: now.plus(KEPT) }
+    }
+
+    /// What was remembered.
+    pub fn from_fact(fact: &Fact) -> Option<Self> {
+        serde_json::from_str(&fact.value).ok()
+    }
+}

@@ -1,0 +1,250 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Span;
+use crate::spec::{Call, Ingress, RawCall, Vendor, normalise};
+
+const NOW: &str = "2026-03-14T12:00:00.000Z";
+
+fn now() -> Time {
+    Time::parse(NOW).unwrap()
+}
+
+fn arrival(replay: Option<Replay>) -> Arrival {
+    Arrival {
+        source: "web".into(),
+        ingress: Ingress::Webhook,
+        accepted_at: now(),
+        replay,
+        ..Arrival::default()
+    }
+}
+
+fn event(call: Call, name: &str, minutes_old: i64) -> Event {
+    let at = Time::from_millis(now().millis() - minutes_old * 60_000);
+    let body = json!({"type": call.as_str(), "event": name, "userId": "u", "previousId": "p",
+        "messageId": "m", "timestamp": at.to_string()});
+    normalise(&mut RawCall::new(arrival(None), Bytes::from(body.to_string())), Vendor::Segment)
+        .unwrap()
+}
+
+fn verdict(config: &GuardConfig, event: &Event, replay: Option<Replay>) -> Verdict {
+    let arrival = arrival(replay);
+    let canonical = crate::spec::names::canonical(event.name().unwrap_or_default());
+    let case = Case {
+        event,
+        canonical: &canonical,
+        arrival: &arrival,
+        flagged_by_script: false,
+        late_after: None,
+        cutover: None,
+    };
+    judge(config, &case, now())
+}
+
+fn flagged() -> Option<Replay> {
+    Some(Replay::Flagged { label: None })
+}
+
+#[test]
+fn the_defaults_are_the_table_of_the_readme() {
+    use Action::{Deliver, Drop, Mark, Park};
+    let (live, late, history) = (1, 120, 74 * 60);
+    let aged = Some(Replay::ReceivedAge);
+    #[rustfmt::skip]
+    let table = [
+        ("Added to Cart",   Call::Track,    live,    None,            Deliver),
+        ("Added to Cart",   Call::Track,    late,    None,            Park),
+        ("Added to Cart",   Call::Track,    history, None,            Deliver),
+        ("Product Added",   Call::Track,    late,    aged.clone(),    Park),
+        ("Added to Cart",   Call::Track,    history, aged.clone(),    Deliver),
+        ("Added to Cart",   Call::Track,    late,    flagged(),       Park),
+        ("Added to Cart",   Call::Track,    live,    flagged(),       Park),
+        ("Added to Cart",   Call::Track,    history, flagged(),       Deliver),
+        ("Order Completed", Call::Track,    late,    None,            Deliver),
+        ("Order Completed", Call::Track,    late,    aged.clone(),    Deliver),
+        ("Order Completed", Call::Track,    late,    flagged(),       Park),
+        ("Purchase",        Call::Track,    history, flagged(),       Deliver),
+        ("Quiz Answered",   Call::Track,    late,    None,            Deliver),
+        ("Quiz Answered",   Call::Track,    late,    aged.clone(),    Deliver),
+        ("Quiz Answered",   Call::Track,    late,    flagged(),       Park),
+        ("",                Call::Page,     late,    None,            Park),
+        ("",                Call::Identify, history, None,            Deliver),
+        ("",                Call::Identify, late,    flagged(),       Mark),
+        ("",                Call::Group,    late,    aged.clone(),    Deliver),
+        ("",                Call::Alias,    late,    None,            Deliver),
+        ("",                Call::Alias,    late,    aged.clone(),    Drop),
+        ("User Deleted",    Call::Track,    late,    flagged(),       Drop),
+        ("",                Call::Delete,   live,    aged,            Drop),
+    ];
+    for (name, call, minutes, replay, expected) in table {
+        let given = verdict(&GuardConfig::default(), &event(call, name, minutes), replay.clone());
+        assert_eq!(
+            given.action, expected,
+            "{call:?} {name:?}, {minutes} min old, {replay:?}: {}",
+            given.reason
+        );
+    }
+}
+
+#[test]
+fn a_verdict_says_when_it_would_be_another() {
+    let cart = event(Call::Track, "Added to Cart", 10);
+    let live = verdict(&GuardConfig::default(), &cart, None);
+    assert_eq!(live.valid_until.unwrap().to_string(), "2026-03-14T12:50:00.001Z");
+
+    let order = event(Call::Track, "Order Completed", 10);
+    assert_eq!(verdict(&GuardConfig::default(), &order, None).valid_until, None);
+
+    let parked = verdict(&GuardConfig::default(), &event(Call::Track, "Added to Cart", 120), None);
+    assert_eq!(parked.park_until, parked.valid_until);
+}
+
+#[test]
+fn a_time_in_the_future_becomes_the_time_of_receipt() {
+    let skewed = verdict(&GuardConfig::default(), &event(Call::Track, "Added to Cart", -4), None);
+    assert_eq!((skewed.class, skewed.corrected_time), (Class::Live, None));
+    let impossible =
+        verdict(&GuardConfig::default(), &event(Call::Track, "Added to Cart", -6), None);
+    assert_eq!(impossible.corrected_time.unwrap().at, now());
+}
+
+#[test]
+fn a_replayed_event_without_a_time_is_never_sent() {
+    let body = json!({"type": "track", "event": "Order Completed", "userId": "u", "timestamp": "yesterday"});
+    let event =
+        normalise(&mut RawCall::new(arrival(None), Bytes::from(body.to_string())), Vendor::Segment)
+            .unwrap();
+    let given = verdict(&GuardConfig::default(), &event, flagged());
+    assert_eq!(given.drop, Some(DropReason::ReplayWithoutTime));
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let config: GuardConfig = toml::from_str(
+        r#"
+        [[rule]]
+        event = ["added_to_cart", "Checkout *"]
+        class = "late"
+        max_age = "4h"
+        action = "mark"
+        rename = "Added to Cart (late)"
+        [[rule]]
+        class = ["late", "historical"]
+        action = "profile_only"
+        "#,
+    )
+    .unwrap();
+    let table = [
+        ("marked by the first", Call::Track, "Product Added", 120, Action::Mark, None),
+        (
+            "too old for the first",
+            Call::Track,
+            "Product Added",
+            300,
+            Action::Drop,
+            Some(DropReason::TooOld),
+        ),
+        ("a pattern", Call::Track, "Checkout Started", 120, Action::Mark, None),
+        (
+            "behaviour under the second",
+            Call::Track,
+            "Quiz",
+            120,
+            Action::Drop,
+            Some(DropReason::ProfileOnly),
+        ),
+        ("a profile under the second", Call::Identify, "", 120, Action::ProfileOnly, None),
+        ("live is not concerned", Call::Track, "Quiz", 1, Action::Deliver, None),
+    ];
+    for (what, call, name, minutes, action, drop) in table {
+        let given = verdict(&config, &event(call, name, minutes), None);
+        assert_eq!((given.action, given.drop), (action, drop), "{what}");
+    }
+}
+
+#[test]
+fn what_was_delivered_before_the_cutover_is_not_sent_again() {
+    let event = event(Call::Track, "Order Completed", 74 * 60);
+    let arrival = arrival(flagged());
+    let case = Case {
+        event: &event,
+        canonical: "order_completed",
+        arrival: &arrival,
+        flagged_by_script: false,
+        late_after: None,
+        cutover: Some(now()),
+    };
+    assert_eq!(judge(&GuardConfig::default(), &case, now()).drop, Some(DropReason::BeforeCutover));
+}
+
+#[test]
+fn a_replay_is_recognised_at_the_door() {
+    let config = GuardConfig { retl_is_replay: true, ..GuardConfig::default() };
+    let old = "2026-03-01T00:00:00Z";
+    let aged = Some(Replay::ReceivedAge);
+    let named = Some(Replay::Flagged { label: Some("may".into()) });
+    let table: [(&str, Ingress, Option<Option<String>>, Value, Option<Replay>); 7] = [
+        ("fresh", Ingress::Webhook, None, json!({"receivedAt": NOW, "timestamp": old}), None),
+        ("received long ago", Ingress::Webhook, None, json!({"receivedAt": old}), aged),
+        ("a client's word", Ingress::Api, None, json!({"receivedAt": old}), None),
+        ("flagged by the URL", Ingress::Api, Some(Some("may".into())), json!({}), named.clone()),
+        ("flagged by a field", Ingress::Api, None, json!({"context": {"replay": true}}), flagged()),
+        ("named by a field", Ingress::Api, None, json!({"context": {"replay": "may"}}), named),
+        (
+            "reverse ETL",
+            Ingress::Api,
+            None,
+            json!({"context": {"sources": {"job_run_id": "r"}}}),
+            flagged(),
+        ),
+    ];
+    for (what, ingress, flag, fields, expected) in table {
+        let given = replay::at_acceptance(&config, ingress, now(), flag, fields.as_object());
+        assert_eq!(given, expected, "{what}");
+    }
+    let engage = json!({"integrations": {"All": false, "Webhooks": true}, "receivedAt": NOW});
+    let given = replay::at_acceptance(&config, Ingress::Webhook, now(), None, engage.as_object());
+    assert_eq!(given, None, "Engage's live events carry All: false");
+}
+
+#[test]
+fn a_key_is_the_same_fact_whatever_its_source_and_another_in_another_scope() {
+    let key =
+        |name: &str, part: &str| keys::BusinessKey { name: name.into(), parts: vec![part.into()] };
+    assert_eq!(key("order_completed", "1").fact_key(""), key("order_completed", "1").fact_key(""));
+    assert_ne!(key("order_completed", "1").fact_key(""), key("order_refunded", "1").fact_key(""));
+    assert_ne!(
+        key("order_completed", "1").fact_key("a"),
+        key("order_completed", "1").fact_key("b")
+    );
+    assert_ne!(key("ab", "c").fact_key(""), key("a", "bc").fact_key(""));
+}
+
+proptest! {
+    /// Customer.io's own rule: an event of the last 72 hours, or without a time, can start campaigns.
+    #[test]
+    fn nothing_of_a_flagged_replay_can_start_a_campaign(minutes in -10_000_i64..10_000, name in "[A-Z][a-z]{2,8}") {
+        let event = event(Call::Track, &name, minutes);
+        let given = verdict(&GuardConfig::default(), &event, flagged());
+        if matches!(given.action, Action::Deliver | Action::Mark) {
+            let at = given.corrected_time.unwrap_or(event.time()).at;
+            prop_assert!(now().since(at) > Span::from_hours(72).duration());
+        }
+    }
+
+    #[test]
+    fn a_verdict_holds_until_it_says(minutes in -10_i64..6_000, later in 0_i64..6_000) {
+        let event = event(Call::Track, "Added to Cart", minutes);
+        let given = verdict(&GuardConfig::default(), &event, None);
+        let arrival = arrival(None);
+        let case = Case { event: &event, canonical: "added_to_cart", arrival: &arrival,
+            flagged_by_script: false, late_after: None, cutover: None };
+        let then = Time::from_millis(now().millis() + later * 60_000);
+        if given.valid_until.is_none_or(|until| then < until) {
+            prop_assert_eq!(judge(&GuardConfig::default(), &case, then).action, given.action);
+        }
+    }
+}
