@@ -104,18 +104,18 @@ pub struct GuardRule {
 
 impl GuardRule {
     /// Whether the rule speaks about this case.
-    pub(super) fn matches(&self, case: &Case<'_>, class: Class) -> bool {
+    pub(super) fn matches(&self, case: &Case, class: Class) -> bool {
         let any = |listed: &[String], one: &str| {
             listed.is_empty() || listed.iter().any(|name| name == one)
         };
-        (self.call.is_empty() || self.call.contains(&case.event.call()))
+        (self.call.is_empty() || self.call.contains(&case.call))
             && (self.class.is_empty() || self.class.contains(&class))
-            && any(&self.source, &case.arrival.source)
+            && any(&self.source, &case.source)
             && (self.event.is_empty() || self.event.iter().any(|name| names_event(name, case)))
     }
 }
 
-fn names_event(pattern: &str, case: &Case<'_>) -> bool {
+fn names_event(pattern: &str, case: &Case) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => case.canonical.starts_with(&names::key(start)),
         None => names::canonical(pattern) == case.canonical,

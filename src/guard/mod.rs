@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::outcome::DropReason;
-use crate::spec::{Arrival, Event, EventTime, Replay, TimeOrigin};
+use crate::spec::{Call, EventTime, Replay, TimeOrigin};
 
 /// How old an event is, in the words of the rules.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -85,17 +85,24 @@ impl Action {
     }
 }
 
-/// What the guard is asked about.
-#[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    /// The event, after the scripts.
-    pub event: &'a Event,
+/// What the guard is asked about: all that a verdict depends on beside the rules and the time, small
+/// enough to be kept until the event is sent.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The type of call, after the scripts.
+    pub call: Call,
+    /// The event time, after the scripts.
+    pub time: EventTime,
+    /// When the vendor received it.
+    pub received_at: Time,
     /// The canonical key of its name.
-    pub canonical: &'a str,
-    /// How it came in.
-    pub arrival: &'a Arrival,
-    /// Whether a script said that it is a replay.
-    pub flagged_by_script: bool,
+    pub canonical: String,
+    /// Its source.
+    pub source: String,
+    /// When Segue accepted it.
+    pub accepted_at: Time,
+    /// Whether it is a replay, as decided at acceptance or said by a script.
+    pub replay: Option<Replay>,
     /// The source's own `late_after`, where it has one.
     pub late_after: Option<Duration>,
     /// The source's `cutover`, where it has one.
@@ -126,9 +133,9 @@ pub struct Verdict {
 }
 
 /// Decides what an event may do at `now`.
-pub fn judge(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
+pub fn judge(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let mut verdict = judge_at(config, case, now);
-    let at = verdict.corrected_time.unwrap_or(case.event.time()).age_basis();
+    let at = verdict.corrected_time.unwrap_or(case.time).age_basis();
     verdict.valid_until = boundaries(config, case, at)
         .into_iter()
         .filter(|boundary| *boundary > now)
@@ -137,23 +144,23 @@ pub fn judge(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
 }
 
 /// The moments at which the class of an event with this time changes, in order.
-fn boundaries(config: &GuardConfig, case: &Case<'_>, at: Time) -> [Time; 2] {
+fn boundaries(config: &GuardConfig, case: &Case, at: Time) -> [Time; 2] {
     let tick = Duration::from_millis(1);
     let late = at.plus(late_after(config, case)).plus(tick);
     let history = at.plus(config.history_begins()).plus(tick);
     [late.min(history), history]
 }
 
-fn late_after(config: &GuardConfig, case: &Case<'_>) -> Duration {
+fn late_after(config: &GuardConfig, case: &Case) -> Duration {
     case.late_after.unwrap_or(config.late_after.duration())
 }
 
-fn judge_at(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
+fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let (time, corrected_time) = possible_time(config, case);
     let age = Age { at: time.age_basis(), now };
     let history = age.is_over(config.history_begins());
     let class = classify(case, age, history, late_after(config, case));
-    let kind = Kind::of(case.event.call(), case.canonical);
+    let kind = Kind::of(case.call, &case.canonical);
     let mut verdict = Verdict {
         class,
         action: Action::Deliver,
@@ -180,7 +187,7 @@ fn judge_at(config: &GuardConfig, case: &Case<'_>, now: Time) -> Verdict {
     }
     let rule = config.rule.iter().find(|rule| rule.matches(case, class));
     if let Some(limit) = rule.and_then(|rule| rule.max_age)
-        && (Age { at: time.age_basis(), now: case.arrival.accepted_at }).is_over(limit.duration())
+        && (Age { at: time.age_basis(), now: case.accepted_at }).is_over(limit.duration())
     {
         return verdict.dropped(
             DropReason::TooOld,
@@ -238,21 +245,19 @@ impl Verdict {
 }
 
 /// A time further ahead than clocks go wrong is none: the time of receipt stands in.
-fn possible_time(config: &GuardConfig, case: &Case<'_>) -> (EventTime, Option<EventTime>) {
-    let time = case.event.time();
-    let ahead = time.at.millis_since(case.arrival.accepted_at);
+fn possible_time(config: &GuardConfig, case: &Case) -> (EventTime, Option<EventTime>) {
+    let time = case.time;
+    let ahead = time.at.millis_since(case.accepted_at);
     if i128::from(ahead) <= config.future_after.duration().as_millis().cast_signed() {
         return (time, None);
     }
-    let received =
-        EventTime { at: case.event.received_at(), origin: TimeOrigin::Received, for_age: None };
+    let received = EventTime { at: case.received_at, origin: TimeOrigin::Received, for_age: None };
     (received, Some(received))
 }
 
-fn classify(case: &Case<'_>, age: Age, history: bool, late_after: Duration) -> Class {
-    match &case.arrival.replay {
+fn classify(case: &Case, age: Age, history: bool, late_after: Duration) -> Class {
+    match &case.replay {
         Some(Replay::Flagged { .. }) => Class::Replay,
-        _ if case.flagged_by_script => Class::Replay,
         Some(Replay::ReceivedAge) => Class::ReplayByAge,
         None if history => Class::Historical,
         None if age.is_over(late_after) => Class::Late,

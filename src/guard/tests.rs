@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Span;
-use crate::spec::{Call, Ingress, RawCall, Vendor, normalise};
+use crate::spec::{Arrival, Call, Event, Ingress, RawCall, Vendor, normalise};
 
 const NOW: &str = "2026-03-14T12:00:00.000Z";
 
@@ -31,17 +31,21 @@ fn event(call: Call, name: &str, minutes_old: i64) -> Event {
 }
 
 fn verdict(config: &GuardConfig, event: &Event, replay: Option<Replay>) -> Verdict {
-    let arrival = arrival(replay);
-    let canonical = crate::spec::names::canonical(event.name().unwrap_or_default());
-    let case = Case {
-        event,
-        canonical: &canonical,
-        arrival: &arrival,
-        flagged_by_script: false,
+    judge(config, &case(event, replay), now())
+}
+
+fn case(event: &Event, replay: Option<Replay>) -> Case {
+    Case {
+        call: event.call(),
+        time: event.time(),
+        received_at: event.received_at(),
+        canonical: crate::spec::names::canonical(event.name().unwrap_or_default()),
+        source: "web".into(),
+        accepted_at: now(),
+        replay,
         late_after: None,
         cutover: None,
-    };
-    judge(config, &case, now())
+    }
 }
 
 fn flagged() -> Option<Replay> {
@@ -168,15 +172,7 @@ fn the_first_rule_that_matches_decides() {
 #[test]
 fn what_was_delivered_before_the_cutover_is_not_sent_again() {
     let event = event(Call::Track, "Order Completed", 74 * 60);
-    let arrival = arrival(flagged());
-    let case = Case {
-        event: &event,
-        canonical: "order_completed",
-        arrival: &arrival,
-        flagged_by_script: false,
-        late_after: None,
-        cutover: Some(now()),
-    };
+    let case = Case { cutover: Some(now()), ..case(&event, flagged()) };
     assert_eq!(judge(&GuardConfig::default(), &case, now()).drop, Some(DropReason::BeforeCutover));
 }
 
@@ -239,9 +235,7 @@ proptest! {
     fn a_verdict_holds_until_it_says(minutes in -10_i64..6_000, later in 0_i64..6_000) {
         let event = event(Call::Track, "Added to Cart", minutes);
         let given = verdict(&GuardConfig::default(), &event, None);
-        let arrival = arrival(None);
-        let case = Case { event: &event, canonical: "added_to_cart", arrival: &arrival,
-            flagged_by_script: false, late_after: None, cutover: None };
+        let case = case(&event, None);
         let then = Time::from_millis(now().millis() + later * 60_000);
         if given.valid_until.is_none_or(|until| then < until) {
             prop_assert_eq!(judge(&GuardConfig::default(), &case, then).action, given.action);
