@@ -33,6 +33,7 @@ pub mod identity;
 pub mod destination;
 pub mod delivery;
 pub mod pipeline;
+pub mod relay;
 
 pub mod admin;
 pub mod cli;

@@ -1,1 +1,22 @@
-//! Stage 8: operations travel to Customer.io, in order for each person.
+//! Stage 8: operations travel to Customer.io, in order for each person, until each has an answer.
+//!
+//! [`Courier`] is the whole policy and does no I/O: it is given items and answers, and asked for
+//! requests; time is an argument. Whoever drives it sends the requests and brings the answers back,
+//! in production by HTTP, in fixtures by a call of the emulator.
+//!
+//! * [`queues`]: an item waits only for earlier items of its own keys.
+//! * [`batch`]: which ready items travel together.
+//! * [`backoff`], [`breaker`], [`rate`]: when to try again, when to stop trying, how fast to go.
+//!
+//! Not here: what an answer means ([`crate::destination`]), what the end of an item means for its
+//! event ([`crate::relay`]).
+
+pub mod backoff;
+pub mod batch;
+pub mod breaker;
+mod courier;
+pub mod queues;
+pub mod rate;
+
+pub use courier::{Courier, CourierConfig, Fate, Flight, FlightId, Settled, Standing};
+pub use queues::{Item, ItemId};

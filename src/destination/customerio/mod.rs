@@ -1,5 +1,7 @@
 //! Customer.io.
 pub mod mapping;
+pub mod operation;
+pub mod response;
 use serde::{Deserialize, Serialize};
 /// Region.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,0 +1,120 @@
+//! Which ready items travel together.
+//!
+//! Items go in the order of acceptance, live before backfill and never in one request. One that
+//! waits only for items earlier in the same batch comes along. A barrier, and an operation that has a
+//! request of its own, travels alone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::queues::{ItemId, Queues, State};
+use crate::destination::customerio::operation::Encoded;
+
+/// What a batch may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Items.
+    pub items: usize,
+    /// Bytes of the whole body.
+    pub bytes: usize,
+}
+
+/// Bytes of `{"batch":[]}`.
+const ENVELOPE: usize = 12;
+
+/// Picks the items of the next request, in the order in which they stand in it; empty when nothing
+/// is ready.
+pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
+    let Some(&first) = queues.ready().first() else { return Vec::new() };
+    let Some(entry) = queues.entry(first) else { return Vec::new() };
+    if entry.item.barrier || matches!(entry.item.payload, Encoded::Call { .. }) {
+        return vec![first];
+    }
+    Composition {
+        queues,
+        room,
+        company: entry.company,
+        bytes: ENVELOPE,
+        batch: Vec::new(),
+        unlocked: BTreeSet::new(),
+        ahead: HashMap::new(),
+        taken: HashMap::new(),
+    }
+    .fill(first)
+}
+
+struct Composition<'a> {
+    queues: &'a Queues,
+    room: Room,
+    company: usize,
+    bytes: usize,
+    batch: Vec<ItemId>,
+    /// Items that wait only for items of this batch.
+    unlocked: BTreeSet<ItemId>,
+    ahead: HashMap<ItemId, usize>,
+    taken: HashMap<Arc<str>, usize>,
+}
+
+impl Composition<'_> {
+    fn fill(mut self, first: ItemId) -> Vec<ItemId> {
+        let queues = self.queues;
+        let mut ready =
+            queues.ready().iter().copied().take_while(|id| id.traffic == first.traffic).peekable();
+        loop {
+            let from_ready = ready.peek().copied();
+            let next = match (from_ready, self.unlocked.first().copied()) {
+                (Some(ready), Some(unlocked)) => ready.min(unlocked),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => break,
+            };
+            if from_ready == Some(next) {
+                ready.next();
+            } else {
+                self.unlocked.remove(&next);
+            }
+            if self.fits_the_company(next) && !self.take(next) {
+                break;
+            }
+        }
+        self.batch
+    }
+
+    /// Whether an item may travel with the first: both with as many others.
+    fn fits_the_company(&self, id: ItemId) -> bool {
+        self.queues.entry(id).is_some_and(|entry| {
+            entry.company == self.company
+                && !entry.item.barrier
+                && matches!(entry.item.payload, Encoded::Item(_))
+        })
+    }
+
+    /// Adds an item, and finds out who waits only for it now; `false` when the batch is full.
+    fn take(&mut self, id: ItemId) -> bool {
+        let Some(entry) = self.queues.entry(id) else { return true };
+        let size = entry.item.size();
+        let full = self.batch.len() >= self.room.items.min(self.company)
+            || (!self.batch.is_empty() && self.bytes + size > self.room.bytes);
+        if full {
+            return false;
+        }
+        self.bytes += size;
+        self.batch.push(id);
+        for key in &entry.item.keys {
+            let taken = self.taken.entry(Arc::clone(key)).or_default();
+            *taken += 1;
+            if let Some(next) = self.queues.at(key, *taken) {
+                self.unlock(next, id);
+            }
+        }
+        true
+    }
+
+    fn unlock(&mut self, id: ItemId, by: ItemId) {
+        let Some(entry) = self.queues.entry(id) else { return };
+        let ahead = self.ahead.entry(id).or_insert(entry.ahead);
+        *ahead = ahead.saturating_sub(1);
+        if *ahead == 0 && entry.state == State::Waiting && id.traffic == by.traffic {
+            self.unlocked.insert(id);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::journal::Seq;
+use crate::spec::Traffic;
+
+fn config() -> CourierConfig {
+    CourierConfig {
+        rate: 1_000_000,
+        concurrency: 4,
+        linger: Duration::ZERO,
+        room: Room { items: 4, bytes: 100_000 },
+        age_budget: Duration::from_secs(24 * 3600),
+        seed: 1,
+    }
+}
+
+fn id(seq: u64) -> ItemId {
+    ItemId { traffic: Traffic::Live, seq: Seq(seq), part: 0, op: 0 }
+}
+
+fn item(seq: u64, keys: &[&str]) -> Item {
+    Item {
+        id: id(seq),
+        keys: keys.iter().map(|key| Arc::from(*key)).collect(),
+        payload: Encoded::Item(seq.to_string().into_bytes()),
+        barrier: false,
+        valid_until: None,
+        first_failed: None,
+    }
+}
+
+fn at(millis: i64) -> Time {
+    Time::from_millis(1_000_000 + millis)
+}
+
+fn ok() -> Answer {
+    Answer::Accepted { rejected: Vec::new() }
+}
+
+fn broken(status: u16) -> Answer {
+    Answer::TryAgain { status: Some(status), retry_after: None, unknown_fate: true }
+}
+
+fn batch(flight: &Flight) -> (FlightId, Vec<String>) {
+    match flight {
+        Flight::Batch(id, items) => {
+            (*id, items.iter().map(|item| String::from_utf8_lossy(item).into_owned()).collect())
+        }
+        other => panic!("expected a batch, got {other:?}"),
+    }
+}
+
+fn fates(courier: &mut Courier) -> Vec<(u64, Fate)> {
+    std::iter::from_fn(|| courier.next_settled())
+        .map(|settled| (settled.id.seq.0, settled.fate))
+        .collect()
+}
+
+#[test]
+fn a_persons_items_share_a_batch_in_order_and_wait_for_nobody_elses() {
+    let mut courier = Courier::new(config());
+    for (seq, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "a"), (5, "a"), (6, "b")] {
+        courier.push(item(seq, &[key]));
+    }
+    let flights = courier.poll(at(0));
+    let (first, items) = batch(&flights[0]);
+    assert_eq!(items, ["1", "2", "3", "4"]);
+    assert_eq!(flights.len(), 1, "5 and 6 wait for the first batch");
+    courier.answer(first, ok(), at(1));
+    assert_eq!(fates(&mut courier).len(), 4);
+    assert_eq!(batch(&courier.poll(at(1))[0]).1, ["5", "6"]);
+}
+
+#[test]
+fn an_item_that_joins_two_people_waits_for_both() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 1, bytes: 1000 }, ..config() });
+    courier.push(item(1, &["anon"]));
+    courier.push(item(2, &["user"]));
+    courier.push(item(3, &["anon", "user"]));
+    courier.push(item(4, &["user"]));
+    let flights = courier.poll(at(0));
+    assert_eq!(flights.len(), 2);
+    courier.answer(batch(&flights[0]).0, ok(), at(1));
+    assert!(courier.poll(at(1)).is_empty(), "3 still waits for 2");
+    courier.answer(batch(&flights[1]).0, ok(), at(2));
+    let third = courier.poll(at(2));
+    assert_eq!(batch(&third[0]).1, ["3"]);
+    assert_eq!(third.len(), 1, "4 waits for 3");
+}
+
+#[test]
+fn a_rejected_item_is_named_and_its_neighbours_are_delivered() {
+    let mut courier = Courier::new(config());
+    (1..=3).for_each(|seq| courier.push(item(seq, &["a"])));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    let error =
+        ItemError { index: 1, reason: "invalid".into(), field: "x".into(), message: "m".into() };
+    courier.answer(flight, Answer::Accepted { rejected: vec![error.clone()] }, at(1));
+    let expected = [(1, Fate::Delivered), (2, Fate::Rejected(error, 207)), (3, Fate::Delivered)];
+    assert_eq!(fates(&mut courier), expected);
+}
+
+#[test]
+fn a_refused_batch_is_halved_down_to_the_culprit() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 64, bytes: 100_000 }, ..config() });
+    (1..=64).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let mut requests = 0;
+    loop {
+        let flights = courier.poll(at(0));
+        if flights.is_empty() {
+            break;
+        }
+        for flight in flights {
+            requests += 1;
+            let (id, items) = batch(&flight);
+            let answer = match items.contains(&"37".into()) {
+                true => Answer::Refused { status: 400, message: "no".into() },
+                false => ok(),
+            };
+            courier.answer(id, answer, at(0));
+        }
+    }
+    let fates = fates(&mut courier);
+    assert_eq!(fates.len(), 64);
+    let rejected: Vec<_> =
+        fates.iter().filter(|(_, fate)| *fate != Fate::Delivered).map(|(seq, _)| *seq).collect();
+    assert_eq!(rejected, [37]);
+    assert!(requests <= 13, "{requests} requests: two for each halving");
+}
+
+#[test]
+fn a_failing_person_delays_nobody_else_and_leaves_the_line_after_a_minute() {
+    let mut courier = Courier::new(config());
+    let mut delivered = Vec::new();
+    let mut postponed = Vec::new();
+    let mut now = 0;
+    for round in 0..400 {
+        if round < 50 {
+            courier.push(item(round * 2, &["hot"]));
+        }
+        courier.push(item(round * 2 + 1, &[&format!("p{round}")]));
+        now += 500;
+        for flight in courier.poll(at(now)) {
+            let (id, items) = batch(&flight);
+            let hot = items.iter().any(|item| item.parse::<u64>().unwrap() % 2 == 0);
+            courier.answer(id, if hot { broken(500) } else { ok() }, at(now));
+        }
+        for (seq, fate) in fates(&mut courier) {
+            match fate {
+                Fate::Delivered => delivered.push(seq),
+                Fate::Postponed { due, .. } => {
+                    assert!(due > at(now));
+                    postponed.push(seq);
+                }
+                other => panic!("{seq}: {other:?}"),
+            }
+        }
+    }
+    assert!(delivered.iter().all(|seq| seq % 2 == 1));
+    assert!(delivered.len() >= 395, "others go on: {}", delivered.len());
+    assert_eq!(
+        postponed,
+        (0..50).map(|round| round * 2).collect::<Vec<u64>>(),
+        "all of them, in order"
+    );
+}
+
+#[test]
+fn refused_credentials_pause_everything_and_use_up_nothing() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    courier.answer(flight, Answer::Unauthorized { status: 401 }, at(1));
+    assert_eq!(courier.standing(at(1)).paused, Some((at(1), 401)));
+    assert!(courier.poll(at(1000)).is_empty());
+
+    let Flight::Probe(probe) = courier.poll(at(31_000))[0] else { panic!("a probe is due") };
+    courier.answer(probe, Answer::Unauthorized { status: 401 }, at(31_000));
+    let day = 48 * 3_600_000;
+    let Flight::Probe(probe) = courier.poll(at(day))[0] else { panic!("a probe is due") };
+    courier.answer(probe, ok(), at(day));
+    let flight = batch(&courier.poll(at(day))[0]).0;
+    courier.answer(flight, broken(503), at(day));
+    assert!(fates(&mut courier).is_empty(), "two days of pause are not held against it");
+}
+
+#[test]
+fn what_cannot_be_delivered_within_its_budget_is_given_up() {
+    let mut courier = Courier::new(config());
+    courier.push(Item { first_failed: Some(at(0)), ..item(1, &["a"]) });
+    let flight = batch(&courier.poll(at(25 * 3_600_000))[0]).0;
+    courier.answer(flight, broken(500), at(25 * 3_600_000));
+    let fates = fates(&mut courier);
+    assert!(matches!(fates[..], [(1, Fate::Expired | Fate::Postponed { .. })]), "{fates:?}");
+}
+
+#[test]
+fn a_barrier_travels_alone_and_holds_the_line_until_it_is_durable() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    courier.push(Item { barrier: true, ..item(2, &["a"]) });
+    courier.push(item(3, &["a"]));
+    courier.push(item(4, &["b"]));
+    let flight = batch(&courier.poll(at(0))[0]);
+    assert_eq!(flight.1, ["1", "4"]);
+    courier.answer(flight.0, ok(), at(1));
+    let flight = batch(&courier.poll(at(1))[0]);
+    assert_eq!(flight.1, ["2"]);
+    courier.answer(flight.0, ok(), at(2));
+    assert_eq!(fates(&mut courier).last(), Some(&(2, Fate::DeliveredBarrier)));
+    assert!(courier.poll(at(2)).is_empty());
+    courier.made_durable(id(2));
+    assert_eq!(batch(&courier.poll(at(2))[0]).1, ["3"]);
+}
+
+#[test]
+fn a_verdict_that_ran_out_is_asked_again_unless_the_item_may_have_arrived() {
+    let mut courier = Courier::new(config());
+    courier.push(Item { valid_until: Some(at(100)), ..item(1, &["a"]) });
+    courier.push(Item { valid_until: Some(at(100)), ..item(2, &["b"]) });
+    let flight = batch(&courier.poll(at(0))[0]);
+    assert_eq!(flight.1, ["1", "2"]);
+    courier.answer(flight.0, Answer::Unauthorized { status: 403 }, at(1));
+    let Flight::Probe(probe) = courier.poll(at(40_000))[0] else { panic!("a probe is due") };
+    courier.answer(probe, ok(), at(40_000));
+    assert!(courier.poll(at(40_000)).is_empty());
+    assert_eq!(fates(&mut courier), [(1, Fate::Stale), (2, Fate::Stale)]);
+
+    courier.push(Item { valid_until: Some(at(50_000)), ..item(3, &["a"]) });
+    let flight = batch(&courier.poll(at(41_000))[0]).0;
+    courier.answer(flight, broken(500), at(60_000));
+    let resent = courier.poll(at(70_000));
+    assert_eq!(batch(&resent[0]).1, ["3"], "its fate is unknown: the same bytes again");
+}
+
+#[test]
+fn live_goes_first_and_never_in_one_request_with_a_backfill() {
+    let mut courier = Courier::new(CourierConfig { concurrency: 1, ..config() });
+    let old = ItemId { traffic: Traffic::Backfill, ..id(1) };
+    courier.push(Item { id: old, ..item(1, &["a"]) });
+    courier.push(item(2, &["b"]));
+    let flight = batch(&courier.poll(at(0))[0]);
+    assert_eq!(flight.1, ["2"]);
+    courier.answer(flight.0, ok(), at(0));
+    assert_eq!(batch(&courier.poll(at(0))[0]).1, ["1"]);
+}
+
+#[test]
+fn retry_after_holds_everything() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    let busy = Answer::TryAgain {
+        status: Some(429),
+        retry_after: Some(Duration::from_secs(7)),
+        unknown_fate: false,
+    };
+    courier.answer(flight, busy, at(0));
+    courier.push(item(2, &["b"]));
+    assert!(courier.poll(at(6_999)).is_empty());
+    assert_eq!(courier.next_due(at(6_999)), Some(at(7_000)));
+    assert_eq!(batch(&courier.poll(at(7_000))[0]).1, ["1", "2"]);
+}
+
+#[test]
+fn a_batch_waits_for_company_and_no_longer() {
+    let mut courier = Courier::new(CourierConfig { linger: Duration::from_millis(25), ..config() });
+    courier.push(item(1, &["a"]));
+    assert!(courier.poll(at(0)).is_empty());
+    assert_eq!(courier.next_due(at(0)), Some(at(25)));
+    courier.push(item(2, &["b"]));
+    assert_eq!(batch(&courier.poll(at(25))[0]).1, ["1", "2"]);
+}
+
+/// What a scripted Customer.io answers to a request.
+#[derive(Clone, Debug)]
+enum Script {
+    Fine,
+    Broken,
+    Busy,
+    Malformed,
+    RejectFirst,
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    prop_oneof![
+        6 => Just(Script::Fine),
+        2 => Just(Script::Broken),
+        1 => Just(Script::Busy),
+        1 => Just(Script::Malformed),
+        1 => Just(Script::RejectFirst),
+    ]
+}
+
+proptest! {
+    /// Whatever Customer.io answers: every item ends once, and nobody's items are taken out of order.
+    #[test]
+    fn every_item_ends_once_and_each_person_in_order(
+        people in prop::collection::vec((0_u8..6, 0_u8..6), 1..120),
+        answers in prop::collection::vec(script(), 1..200),
+    ) {
+        let mut courier = Courier::new(config());
+        for (seq, (one, other)) in people.iter().enumerate() {
+            let keys: Vec<String> = [one, other].iter().map(|key| key.to_string()).collect();
+            let keys: Vec<&str> = match one == other {
+                true => vec![&keys[0]],
+                false => keys.iter().map(String::as_str).collect(),
+            };
+            courier.push(item(seq as u64, &keys));
+        }
+        let mut answers = answers.into_iter().chain(std::iter::repeat(Script::Fine));
+        let mut ended = Vec::new();
+        let mut now = at(0);
+        while ended.len() < people.len() {
+            let flights = courier.poll(now);
+            if flights.is_empty() {
+                now = courier.next_due(now).expect("something must happen").max(now);
+            }
+            for flight in flights {
+                let (id, items) = batch(&flight);
+                let answer = match answers.next().unwrap_or(Script::Fine) {
+                    Script::Fine => ok(),
+                    Script::Broken => broken(500),
+                    Script::Busy => Answer::TryAgain { status: Some(429), retry_after: None, unknown_fate: false },
+                    Script::Malformed => Answer::Refused { status: 400, message: String::new() },
+                    Script::RejectFirst => Answer::Accepted { rejected: vec![ItemError {
+                        index: items.len() - 1, reason: String::new(), field: String::new(), message: String::new() }] },
+                };
+                courier.answer(id, answer, now);
+            }
+            ended.extend(fates(&mut courier).into_iter().map(|(seq, _)| seq));
+        }
+        for person in 0_u8..6 {
+            let of_person: Vec<u64> = ended.iter().copied().filter(|seq| {
+                let (one, other) = people[*seq as usize];
+                one == person || other == person
+            }).collect();
+            prop_assert!(of_person.is_sorted(), "{person}: {of_person:?}");
+        }
+        let mut all = ended.clone();
+        all.sort_unstable();
+        all.dedup();
+        prop_assert_eq!(all.len(), people.len());
+    }
+}

@@ -1,0 +1,278 @@
+//! Key queues: who waits for whom.
+//!
+//! An item carries the keys of the people it concerns. It may travel when everything ahead of it, in
+//! the queue of each of its keys, is settled or travels earlier in the same batch. Nothing else holds
+//! it up: one person's failure delays nobody else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::destination::customerio::operation::Encoded;
+use crate::journal::Seq;
+use crate::spec::Traffic;
+
+/// The identity of an item, and its place in the order in which items travel.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ItemId {
+    /// Live goes before backfill.
+    pub traffic: Traffic,
+    /// The event's place in the order of acceptance.
+    pub seq: Seq,
+    /// Which of the events that a script made of it.
+    pub part: u32,
+    /// Which of the operations of that.
+    pub op: u32,
+}
+
+/// One operation, frozen: the same bytes on every try.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its identity.
+    pub id: ItemId,
+    /// The people it concerns; empty for an object.
+    pub keys: Vec<Arc<str>>,
+    /// What is sent.
+    pub payload: Encoded,
+    /// Whether it travels alone and must be settled durably before anything behind it: a merge, a
+    /// deletion, a suppression.
+    pub barrier: bool,
+    /// When the guard's verdict must be taken again.
+    pub valid_until: Option<Time>,
+    /// When it was first tried without success, pauses left out.
+    pub first_failed: Option<Time>,
+}
+
+impl Item {
+    /// Its size in a batch, in bytes.
+    pub fn size(&self) -> usize {
+        match &self.payload {
+            Encoded::Item(bytes) => bytes.len() + 1,
+            Encoded::Call { body, .. } => body.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
+/// What the queues know about an item.
+#[derive(Debug)]
+pub struct Entry {
+    /// The item.
+    pub item: Arc<Item>,
+    /// In how many of its queues something is ahead of it.
+    pub ahead: usize,
+    /// What it is doing.
+    pub state: State,
+    /// With how many others it may travel; halved when a batch with it fails.
+    pub company: usize,
+    /// How often it was tried alone without success.
+    pub tries: u32,
+    /// Whether Customer.io may already have processed it: then it is sent again unchanged.
+    pub unknown_fate: bool,
+    /// When it was first tried without success, pauses left out.
+    pub first_failed: Option<Time>,
+}
+
+/// What an item is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// Waiting for what is ahead of it, or ready when nothing is.
+    Waiting,
+    /// On its way.
+    InFlight,
+    /// Waiting for its next try.
+    Sleeping(Time),
+    /// Accepted by Customer.io; holds the queue until that is durable.
+    Landed,
+}
+
+/// All queues.
+#[derive(Debug, Default)]
+pub struct Queues {
+    entries: BTreeMap<ItemId, Entry>,
+    queues: HashMap<Arc<str>, VecDeque<ItemId>>,
+    ready: BTreeSet<ItemId>,
+    sleeping: BTreeSet<(Time, ItemId)>,
+    ready_bytes: usize,
+}
+
+impl Queues {
+    /// Adds an item behind everything that is there.
+    pub fn push(&mut self, item: Item, company: usize) {
+        let id = item.id;
+        let mut ahead = 0;
+        for key in &item.keys {
+            let queue = self.queues.entry(Arc::clone(key)).or_default();
+            ahead += usize::from(!queue.is_empty());
+            queue.push_back(id);
+        }
+        let first_failed = item.first_failed;
+        let entry = Entry {
+            item: Arc::new(item),
+            ahead,
+            state: State::Waiting,
+            company,
+            tries: 0,
+            unknown_fate: false,
+            first_failed,
+        };
+        self.entries.insert(id, entry);
+        if ahead == 0 {
+            self.make_ready(id);
+        }
+    }
+
+    /// The items that may travel now, in order.
+    pub fn ready(&self) -> &BTreeSet<ItemId> {
+        &self.ready
+    }
+
+    /// The bytes of the items that may travel now.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// An item.
+    pub fn entry(&self, id: ItemId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// The item that is `place` behind the head of a key's queue.
+    pub fn at(&self, key: &str, place: usize) -> Option<ItemId> {
+        self.queues.get(key)?.get(place).copied()
+    }
+
+    /// All items of one event.
+    pub fn of_event(&self, traffic: Traffic, seq: Seq) -> Vec<ItemId> {
+        let id = |part, op| ItemId { traffic, seq, part, op };
+        self.entries.range(id(0, 0)..=id(u32::MAX, u32::MAX)).map(|(id, _)| *id).collect()
+    }
+
+    /// Sends an item on its way.
+    pub fn depart(&mut self, id: ItemId) {
+        self.set_state(id, State::InFlight);
+    }
+
+    /// An item is back without success: changes what is known about it and lets it wait, until
+    /// `until` where that is given.
+    pub fn came_back(&mut self, id: ItemId, until: Option<Time>, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            change(entry);
+        }
+        self.set_state(id, until.map_or(State::Waiting, State::Sleeping));
+    }
+
+    /// Notes that Customer.io accepted an item whose settlement must be durable before anything
+    /// behind it leaves.
+    pub fn landed(&mut self, id: ItemId) {
+        self.set_state(id, State::Landed);
+    }
+
+    /// Takes an item out, whatever it is doing, and lets those behind it move up.
+    pub fn remove(&mut self, id: ItemId) -> Option<Entry> {
+        self.leave_state(id);
+        let entry = self.entries.remove(&id)?;
+        for key in &entry.item.keys {
+            self.leave_queue(key, id);
+        }
+        Some(entry)
+    }
+
+    fn leave_queue(&mut self, key: &Arc<str>, id: ItemId) {
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        let was_first = queue.front() == Some(&id);
+        if was_first {
+            queue.pop_front();
+        } else if let Some(place) = queue.iter().position(|other| *other == id) {
+            queue.remove(place);
+        }
+        let next = queue.front().copied();
+        if queue.is_empty() {
+            self.queues.remove(key);
+        }
+        if was_first && let Some(next) = next {
+            self.move_up(next);
+        }
+    }
+
+    fn move_up(&mut self, id: ItemId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.ahead -= 1;
+        if entry.ahead == 0 && entry.state == State::Waiting {
+            self.make_ready(id);
+        }
+    }
+
+    /// Wakes the items whose time has come.
+    pub fn wake(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.sleeping.first()
+            && at <= now
+        {
+            self.set_state(id, State::Waiting);
+        }
+    }
+
+    /// When the next sleeping item wakes.
+    pub fn next_wake(&self) -> Option<Time> {
+        self.sleeping.first().map(|(at, _)| *at)
+    }
+
+    /// Everything that waits behind `id`, directly or through another key, with `id` itself. Items on
+    /// their way are part of it.
+    pub fn behind(&self, id: ItemId) -> BTreeSet<ItemId> {
+        let mut found = BTreeSet::from([id]);
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let Some(entry) = self.entries.get(&id) else { continue };
+            for key in &entry.item.keys {
+                let queue = self.queues.get(key).into_iter().flatten();
+                for &other in queue.skip_while(|other| **other != id).skip(1) {
+                    if found.insert(other) {
+                        open.push(other);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn set_state(&mut self, id: ItemId, state: State) {
+        self.leave_state(id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.state = state;
+        match state {
+            State::Waiting if entry.ahead == 0 => self.make_ready(id),
+            State::Sleeping(until) => {
+                self.sleeping.insert((until, id));
+            }
+            _ => {}
+        }
+    }
+
+    fn leave_state(&mut self, id: ItemId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        if self.ready.remove(&id) {
+            self.ready_bytes -= entry.item.size();
+        }
+        if let State::Sleeping(until) = entry.state {
+            self.sleeping.remove(&(until, id));
+        }
+    }
+
+    fn make_ready(&mut self, id: ItemId) {
+        if let Some(entry) = self.entries.get(&id)
+            && self.ready.insert(id)
+        {
+            self.ready_bytes += entry.item.size();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How fast requests go: one limit for live and backfill together (GCRA, a leaky bucket that needs
+//! one number), and a hold that Customer.io can ask for.
+
+use std::time::Duration;
+
+use crate::clock::Time;
+
+/// Requests that may go at once after a quiet time, as a share of a second's.
+const BURST: f64 = 0.1;
+/// The longest that Customer.io can hold everything.
+const LONGEST_HOLD: Duration = Duration::from_secs(300);
+
+/// The limiter.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    /// Microseconds between two requests.
+    interval_us: i64,
+    /// How far requests may run ahead of the interval.
+    tolerance_us: i64,
+    /// When the next request would be due at an even pace.
+    due_us: i64,
+    held_until: Option<Time>,
+}
+
+impl Rate {
+    /// So many requests per second, at least one.
+    pub fn per_second(rate: u32) -> Self {
+        let interval_us = 1_000_000 / i64::from(rate.max(1));
+        // A tenth of a second's worth.
+        let tolerance_us = (Duration::from_secs(1).mul_f64(BURST).as_micros()) as i64;
+        Self { interval_us, tolerance_us, due_us: i64::MIN, held_until: None }
+    }
+
+    /// When the next request may go; `now` or earlier: at once.
+    pub fn next(&self, now: Time) -> Time {
+        let due_us = self.due_us(now).saturating_sub(self.tolerance_us);
+        // Rounded up: a request a fraction of a millisecond early would be one too many.
+        let paced = Time::from_millis(due_us.saturating_add(999).div_euclid(1000));
+        match self.held_until.map(|until| until.min(now.plus(LONGEST_HOLD))) {
+            Some(until) if until > now => until.max(paced),
+            _ => paced,
+        }
+    }
+
+    /// Notes that a request went.
+    pub fn sent(&mut self, now: Time) {
+        let now_us = now.millis().saturating_mul(1000);
+        self.due_us = self.due_us(now).max(now_us).saturating_add(self.interval_us);
+    }
+
+    /// A clock that was set back must not stop the traffic until it has caught up.
+    fn due_us(&self, now: Time) -> i64 {
+        let furthest =
+            now.millis().saturating_mul(1000).saturating_add(self.tolerance_us + self.interval_us);
+        self.due_us.min(furthest)
+    }
+
+    /// Holds everything until `until`: Customer.io asked for it.
+    pub fn hold(&mut self, until: Time) {
+        self.held_until = self.held_until.max(Some(until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_rate_goes_in_a_second() {
+        let mut rate = Rate::per_second(100);
+        let mut sent = 0;
+        for millis in 0..1000 {
+            let now = Time::from_millis(millis);
+            while rate.next(now) <= now {
+                rate.sent(now);
+                sent += 1;
+            }
+        }
+        assert!((100..=111).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_not_open_the_limit() {
+        let mut rate = Rate::per_second(1);
+        let now = Time::from_secs(1_000_000);
+        rate.sent(now);
+        rate.sent(now);
+        assert!(rate.next(now) > now);
+        let earlier = Time::from_secs(999_000);
+        assert!(rate.next(earlier) > earlier);
+    }
+
+    #[test]
+    fn a_hold_stops_everything_until_it_ends() {
+        let mut rate = Rate::per_second(100);
+        let now = Time::from_secs(10);
+        rate.hold(now.plus(Duration::from_secs(3)));
+        rate.hold(now.plus(Duration::from_secs(1)));
+        assert_eq!(rate.next(now), now.plus(Duration::from_secs(3)));
+    }
+}
