@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::queues::{ItemId, Queues, State};
-use crate::destination::customerio::operation::Encoded;
+use crate::destination::customerio::Encoded;
 
 /// What a batch may hold.
 #[derive(Clone, Copy, Debug)]

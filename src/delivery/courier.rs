@@ -11,7 +11,7 @@ use super::breaker::{Breaker, Gate};
 use super::queues::{Entry, Item, ItemId, Queues, State};
 use super::rate::Rate;
 use crate::clock::Time;
-use crate::destination::customerio::operation::Encoded;
+use crate::destination::customerio::Encoded;
 use crate::destination::customerio::response::{Answer, ItemError};
 
 /// After this long, a failing person's events are put out of line.

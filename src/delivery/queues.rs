@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Time;
-use crate::destination::customerio::operation::Encoded;
+use crate::destination::customerio::Encoded;
 use crate::journal::Seq;
 use crate::spec::Traffic;
 

@@ -392,3 +392,6 @@ pub trait Journal: Send + Sync {
     /// Writes everything, notes a stop in good order and closes. Later calls fail.
     fn close(&self) -> Reply<()>;
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

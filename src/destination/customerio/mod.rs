@@ -1,6 +1,9 @@
 //! Customer.io.
 pub mod mapping;
-pub mod operation;
+mod operation;
+mod person;
+pub use operation::Encoded;
+pub use person::{PersonId, Subject, Who};
 pub mod response;
 use serde::{Deserialize, Serialize};
 /// Region.

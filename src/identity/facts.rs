@@ -1,0 +1,87 @@
+//! The facts as processing sees them: what is stored, under what unsettled events have taught.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use crate::clock::Time;
+use crate::journal::{Fact, FactKey, Journal, JournalError};
+
+/// How many facts are kept in memory beside the journal.
+const CACHED: u64 = 200_000;
+
+/// A view of the journal's facts with what is not settled yet laid over it.
+///
+/// The cache may forget at any time; it may also say that a fact is absent, because nobody but this
+/// view writes facts. Expiry stands in the fact, never in the cache.
+pub struct Facts {
+    journal: Arc<dyn Journal>,
+    cache: Cache<FactKey, Option<Fact>>,
+    unsettled: HashMap<FactKey, Unsettled>,
+}
+
+struct Unsettled {
+    fact: Option<Fact>,
+    by: usize,
+}
+
+impl Facts {
+    /// A view with nothing unsettled.
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal, cache: Cache::new(CACHED), unsettled: HashMap::new() }
+    }
+
+    /// Loads what is asked for next, in one go.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn prefetch(&mut self, mut keys: Vec<FactKey>, now: Time) -> Result<(), JournalError> {
+        keys.retain(|key| !self.unsettled.contains_key(key) && !self.cache.contains_key(key));
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let found = self.journal.load(&keys, now)?;
+        for (key, fact) in keys.into_iter().zip(found) {
+            self.cache.insert(key, fact);
+        }
+        Ok(())
+    }
+
+    /// What is known at `now`.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn get(&mut self, key: &FactKey, now: Time) -> Result<Option<Fact>, JournalError> {
+        let fact = if let Some(unsettled) = self.unsettled.get(key) {
+            unsettled.fact.clone()
+        } else if let Some(cached) = self.cache.get(key) {
+            cached
+        } else {
+            let found = self.journal.load(std::slice::from_ref(key), now)?.pop().flatten();
+            self.cache.insert(key.clone(), found.clone());
+            found
+        };
+        Ok(fact.filter(|fact| fact.until > now))
+    }
+
+    /// Notes what an unsettled event taught; it counts from now on.
+    pub fn teach(&mut self, key: FactKey, fact: Option<Fact>) {
+        let unsettled = self.unsettled.entry(key).or_insert(Unsettled { fact: None, by: 0 });
+        unsettled.fact = fact;
+        unsettled.by += 1;
+    }
+
+    /// Notes that what an event taught is in the journal now.
+    pub fn settled(&mut self, key: &FactKey) {
+        let Some(unsettled) = self.unsettled.get_mut(key) else { return };
+        unsettled.by -= 1;
+        if unsettled.by == 0
+            && let Some(unsettled) = self.unsettled.remove(key)
+        {
+            self.cache.insert(key.clone(), unsettled.fact);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Journals for the unit tests of stages that only look facts up.
+
+use super::*;
+
+/// Remembers nothing and accepts nothing: for tests in which facts are unsettled all the time.
+pub(crate) struct ForgetfulJournal;
+
+fn no<T>() -> Reply<T> {
+    let (answer, reply) = oneshot::channel();
+    drop(answer.send(Err(JournalError::Failed("it keeps nothing".into()))));
+    reply
+}
+
+impl Journal for ForgetfulJournal {
+    fn accept(&self, _: Vec<Accepted>) -> Reply<Vec<Receipt>> {
+        no()
+    }
+    fn on_accepted(&self, _: Box<dyn Fn() + Send + Sync>) {}
+    fn read(&self, _: Traffic, _: Option<Seq>, _: usize) -> Result<Vec<Stored>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn next_due(&self) -> Result<Option<Time>, JournalError> {
+        Ok(None)
+    }
+    fn blocked_keys(&self) -> Result<Vec<(String, Seq)>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn load(&self, keys: &[FactKey], _: Time) -> Result<Vec<Option<Fact>>, JournalError> {
+        Ok(vec![None; keys.len()])
+    }
+    fn commit(&self, _: Vec<Change>) -> Reply<()> {
+        no()
+    }
+    fn totals(&self) -> Vec<Total> {
+        Vec::new()
+    }
+    fn pending(&self) -> Pending {
+        Pending::default()
+    }
+    fn dead(&self, _: &DeadFilter, _: Option<Seq>, _: usize) -> Result<Vec<DeadRow>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn redrive(&self, _: &DeadFilter, _: usize) -> Reply<u64> {
+        no()
+    }
+    fn trail(&self, _: &str, _: usize) -> Result<Vec<TrailEntry>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn opened(&self) -> Opened {
+        Opened::default()
+    }
+    fn note_trying(&self, _: Option<Seq>) -> Reply<()> {
+        no()
+    }
+    fn maintain(&self, _: Time) -> Reply<()> {
+        no()
+    }
+    fn health(&self) -> JournalHealth {
+        JournalHealth::default()
+    }
+    fn close(&self) -> Reply<()> {
+        no()
+    }
+}
