@@ -1,0 +1,1 @@
+//! What an answer of Customer.io means.
