@@ -13,6 +13,8 @@ use super::rate::Rate;
 use crate::clock::Time;
 use crate::destination::customerio::Encoded;
 use crate::destination::customerio::response::{Answer, ItemError};
+use crate::journal::Seq;
+use crate::spec::Traffic;
 
 /// After this long, a failing person's events are put out of line.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -247,20 +249,20 @@ impl Courier {
         }
     }
 
-    /// Takes the items of an event back that are not on their way; answers how many of them still
-    /// are.
-    pub fn withdraw(&mut self, event: ItemId) -> usize {
-        let mut flying = 0;
-        for id in self.queues.of_event(event.traffic, event.seq) {
-            match self.queues.entry(id).map(|entry| entry.state) {
-                Some(State::InFlight) => flying += 1,
-                Some(_) => {
-                    self.queues.remove(id);
-                }
-                None => {}
+    /// Takes the items of an event back that are not on their way.
+    pub fn withdraw(&mut self, traffic: Traffic, seq: Seq) {
+        for id in self.queues.of_event(traffic, seq) {
+            if self.queues.entry(id).is_some_and(|entry| !is_out(entry.state)) {
+                self.queues.remove(id);
             }
         }
-        flying
+    }
+
+    /// The items of an event that are on their way.
+    pub fn flying(&self, traffic: Traffic, seq: Seq) -> Vec<ItemId> {
+        let mut items = self.queues.of_event(traffic, seq);
+        items.retain(|id| self.queues.entry(*id).is_some_and(|entry| entry.state == State::InFlight));
+        items
     }
 
     fn next_batch(&mut self, now: Time) -> Option<Flight> {
@@ -445,7 +447,7 @@ impl Courier {
         let due = now.plus(wait.max(PATIENCE / 2));
         for other in self.queues.behind(id) {
             let Some(entry) = self.queues.entry(other) else { continue };
-            if matches!(entry.state, State::InFlight | State::Landed) {
+            if is_out(entry.state) {
                 continue;
             }
             let first_failed = entry.first_failed.map(|first| self.with_pauses(first));
@@ -517,6 +519,11 @@ impl Courier {
             tracing::info!("Customer.io accepts the credentials again: sending goes on");
         }
     }
+}
+
+/// Whether an item has left: it is on its way or arrived.
+fn is_out(state: State) -> bool {
+    matches!(state, State::InFlight | State::Landed)
 }
 
 #[cfg(test)]

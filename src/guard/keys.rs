@@ -11,29 +11,19 @@ use sha2::{Digest, Sha256};
 use crate::clock::Time;
 use crate::journal::{Fact, FactKey};
 use crate::spec::Fingerprint;
+use crate::transform::BusinessKey;
 
 /// How long a business key is remembered.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(400 * 24 * 3600);
 
-/// A business fact as a script names it.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub struct BusinessKey {
-    /// What kind of fact: `order_completed`.
-    pub name: String,
-    /// What identifies it: the order's id.
-    pub parts: Vec<String>,
-}
-
-impl BusinessKey {
-    /// The name under which its holder is remembered, within `scope`.
-    pub fn fact_key(&self, scope: &str) -> FactKey {
-        let mut hash = Sha256::new();
-        for part in [scope, &self.name].into_iter().chain(self.parts.iter().map(String::as_str)) {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        FactKey(format!("key:{}", hex::encode(&hash.finalize()[..16])))
+/// The name under which the holder of a business key is remembered, within `scope`.
+pub fn fact_key(key: &BusinessKey, scope: &str) -> FactKey {
+    let mut hash = Sha256::new();
+    for part in [scope, &key.name].into_iter().chain(key.parts.iter().map(String::as_str)) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
     }
+    FactKey(format!("key:{}", hex::encode(&hash.finalize()[..16])))
 }
 
 /// Who holds a business key.

@@ -6,6 +6,7 @@ use super::{Facts, PAIR_HOLDS};
 use crate::clock::Time;
 use crate::destination::customerio::PersonId;
 use crate::journal::{Fact, FactKey, JournalError};
+use crate::spec::Fingerprint;
 
 /// How long it is remembered that two identifiers are one person.
 const ALIAS_HOLDS: std::time::Duration = std::time::Duration::from_secs(400 * 24 * 3600);
@@ -22,12 +23,27 @@ pub struct Link {
     /// Whether a second person was seen with it.
     #[serde(default)]
     pub contested: bool,
+    /// The event that taught it. Processed again, it must tell Customer.io again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    taught_by: String,
 }
 
 impl Link {
     /// A pair that was seen at `now`.
     pub fn new(person: &PersonId, now: Time) -> Self {
-        Self { person: person.to_text(), seen_at: now, contested: false }
+        Self { person: person.to_text(), seen_at: now, contested: false, taught_by: String::new() }
+    }
+
+    /// The same, taught by this event.
+    #[must_use]
+    pub fn taught_by(mut self, event: Fingerprint) -> Self {
+        self.taught_by = event.ulid().to_string();
+        self
+    }
+
+    /// Whether this very event taught it.
+    pub fn was_taught_by(&self, event: Fingerprint) -> bool {
+        self.taught_by == event.ulid().to_string()
     }
 
     /// The same, seen with somebody else too.

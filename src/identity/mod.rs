@@ -144,14 +144,18 @@ fn join(
             resolution.subject = Subject { person: Some(person), anonymous: None };
             return Ok(());
         }
-        (Some(link), Some(known_person)) if known_person == person_key => {
+        (Some(link), Some(known_person))
+            if known_person == person_key && !link.was_taught_by(question.event.fingerprint()) =>
+        {
             if now.since(link.seen_at) > REFRESH_AFTER {
                 resolution.taught.push(Link::new(&person, now).to_fact(&anonymous));
             }
             resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
             return Ok(());
         }
-        (Some(link), Some(_)) if !is_upgrade(&link.person(), &person) => {
+        (Some(link), Some(known_person))
+            if known_person != person_key && !is_upgrade(&link.person(), &person) =>
+        {
             resolution.taught.push(Link::contested(&link.person(), now).to_fact(&anonymous));
             resolution.newly_contested = true;
             resolution.reason =
@@ -163,7 +167,8 @@ fn join(
     }
     resolution.keys.push(format!("anonymous:{anonymous}").into());
     resolution.keys.extend(known.iter().map(|link| Arc::from(link.person().key())));
-    resolution.taught.push(Link::new(&person, now).to_fact(&anonymous));
+    let link = Link::new(&person, now).taught_by(question.event.fingerprint());
+    resolution.taught.push(link.to_fact(&anonymous));
     // An identify says it itself.
     resolution.tell_first =
         question.event.call() != Call::Identify && question.config.stitch == StitchPolicy::Identify;

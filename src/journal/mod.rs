@@ -183,6 +183,8 @@ pub struct Deferral {
     pub status: Option<u16>,
     /// The last error, for people.
     pub error: Option<String>,
+    /// What it taught already; `None` forgets.
+    pub facts: Vec<(FactKey, Option<Fact>)>,
 }
 
 /// What happened to one event, kept for 30 days. Ids only.

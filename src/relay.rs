@@ -1,1 +1,0 @@
-//! The loop from journal to outcome.

@@ -1,0 +1,329 @@
+//! The core: prepared events in, requests and changes out. No I/O but looking facts up, no clock.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::ledger::{Postponed, Report, Unsettled};
+use crate::clock::Time;
+use crate::config::Config;
+use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, ItemId, Standing};
+use crate::destination::customerio::response::Answer;
+use crate::guard::{self, Action};
+use crate::identity::Facts;
+use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored, Why};
+use crate::outcome::Outcome;
+use crate::pipeline::{self, Prepared};
+
+/// Changes of the journal that must be written together, and acknowledged by their number.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The number for [`Core::committed`].
+    pub id: u64,
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+/// What to do when a commit is durable.
+#[derive(Debug, Default)]
+struct Pending {
+    facts: Vec<FactKey>,
+    barriers: Vec<ItemId>,
+}
+
+/// The core. See the module's documentation.
+pub struct Core {
+    config: Arc<Config>,
+    facts: Facts,
+    courier: Courier,
+    ledger: HashMap<Seq, Unsettled>,
+    blocked: HashMap<Arc<str>, Blocked>,
+    changes: Vec<Change>,
+    after_commit: Pending,
+    commits: HashMap<u64, Pending>,
+    next_commit: u64,
+    reports: VecDeque<Report>,
+}
+
+/// Events of one key that wait out of line, and when they are tried again.
+#[derive(Debug)]
+struct Blocked {
+    events: BTreeSet<Seq>,
+    due: Time,
+}
+
+impl Core {
+    /// A core over `journal`. Keys that were blocked before a restart still are.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn new(
+        config: Arc<Config>,
+        journal: Arc<dyn Journal>,
+        courier: CourierConfig,
+        now: Time,
+    ) -> Result<Self, JournalError> {
+        let mut blocked: HashMap<Arc<str>, Blocked> = HashMap::new();
+        for (key, seq) in journal.blocked_keys()? {
+            let entry = blocked.entry(key.into()).or_insert_with(|| Blocked { events: BTreeSet::new(), due: now });
+            entry.events.insert(seq);
+        }
+        Ok(Self {
+            config,
+            facts: Facts::new(journal),
+            courier: Courier::new(courier),
+            ledger: HashMap::new(),
+            blocked,
+            changes: Vec::new(),
+            after_commit: Pending::default(),
+            commits: HashMap::new(),
+            next_commit: 0,
+            reports: VecDeque::new(),
+        })
+    }
+
+    /// Loads the facts that these events will need, in one go.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn prefetch<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Prepared>,
+        now: Time,
+    ) -> Result<(), JournalError> {
+        let parts = events.filter_map(|event| event.result.as_ref().ok()).flatten();
+        let keys = parts.flat_map(|part| pipeline::facts_about(&self.config, part)).collect();
+        self.facts.prefetch(keys, now)
+    }
+
+    /// Takes a prepared event, in the order of acceptance.
+    ///
+    /// # Errors
+    /// When the journal cannot be read; the event must be given again.
+    pub fn admit(&mut self, stored: &Stored, prepared: &Prepared, now: Time) -> Result<(), JournalError> {
+        let mut event = Unsettled::new(stored, prepared);
+        let parts = match &prepared.result {
+            Ok(parts) => parts,
+            Err(outcome) => {
+                self.conclude(stored.seq, event.over(outcome.clone()), now);
+                return Ok(());
+            }
+        };
+        let mut ready = Vec::new();
+        for part in parts {
+            if stored.attempts.done_parts.contains(&part.index) {
+                continue;
+            }
+            match part.verdict.park_until.filter(|_| part.verdict.action == Action::Park) {
+                Some(until) => event.park(part, until),
+                None => {
+                    let resolved = pipeline::resolve(&self.config, part, &mut self.facts, now)?;
+                    ready.push((part, resolved));
+                }
+            }
+        }
+        let mut items = Vec::new();
+        for (part, mut resolved) in ready {
+            let operations = std::mem::take(&mut resolved.operations);
+            let names = operations.iter().map(|operation| operation.name).collect();
+            event.add(part, resolved, names);
+            items.extend((0..).zip(operations).map(|(op, frozen)| (part, op, frozen)));
+        }
+        if let Some(due) = self.must_wait(stored, &event) {
+            event.postponed = Some(Postponed {
+                why: Why::Retry,
+                due,
+                first_failed: None,
+                status: None,
+                error: Some("an earlier event of the same person is being tried again".into()),
+            });
+            self.conclude(stored.seq, event, now);
+            return Ok(());
+        }
+        let traffic = event.origin.traffic;
+        let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
+        let first_failed = stored.attempts.first_at;
+        for (part, op, frozen) in items {
+            self.courier.push(Item {
+                id: ItemId { traffic, seq: stored.seq, part: part.index, op },
+                keys: keys.clone(),
+                payload: frozen.payload,
+                barrier: frozen.barrier,
+                valid_until: part.verdict.valid_until,
+                first_failed,
+            });
+        }
+        if event.is_over() {
+            self.conclude(stored.seq, event, now);
+        } else {
+            self.ledger.insert(stored.seq, event);
+        }
+        Ok(())
+    }
+
+    /// The requests that are to be sent at `now`.
+    pub fn poll(&mut self, now: Time) -> Vec<Flight> {
+        let flights = self.courier.poll(now);
+        self.collect(now);
+        flights
+    }
+
+    /// Brings the answer to a request.
+    pub fn answer(&mut self, flight: FlightId, answer: Answer, now: Time) {
+        self.courier.answer(flight, answer, now);
+        self.collect(now);
+    }
+
+    /// Takes the changes that have come together; they are to be written in one commit.
+    pub fn take_commit(&mut self) -> Option<Commit> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        self.next_commit += 1;
+        self.commits.insert(self.next_commit, std::mem::take(&mut self.after_commit));
+        Some(Commit { id: self.next_commit, changes: std::mem::take(&mut self.changes) })
+    }
+
+    /// Notes that a commit is durable.
+    pub fn committed(&mut self, id: u64) {
+        let Some(pending) = self.commits.remove(&id) else { return };
+        for key in &pending.facts {
+            self.facts.settled(key);
+        }
+        for barrier in pending.barriers {
+            self.courier.made_durable(barrier);
+        }
+    }
+
+    /// When something is to be done without further ado.
+    pub fn next_due(&self, now: Time) -> Option<Time> {
+        self.courier.next_due(now)
+    }
+
+    /// How many events have no end yet.
+    pub fn unsettled(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// How many commits are not acknowledged yet.
+    pub fn uncommitted(&self) -> usize {
+        self.commits.len()
+    }
+
+    /// What the courier is doing.
+    pub fn standing(&self, now: Time) -> Standing {
+        self.courier.standing(now)
+    }
+
+    /// Takes the next report of an event's end.
+    pub fn next_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// Whether an event must wait behind earlier ones of its people that are out of line; until when.
+    fn must_wait(&self, stored: &Stored, event: &Unsettled) -> Option<Time> {
+        event
+            .keys
+            .iter()
+            .filter_map(|key| self.blocked.get(key))
+            .filter(|blocked| {
+                blocked.events.iter().any(|seq| *seq < stored.seq && !self.ledger.contains_key(seq))
+            })
+            .map(|blocked| blocked.due)
+            .max()
+    }
+
+    /// Learns how items ended, and ends the events that are complete.
+    fn collect(&mut self, now: Time) {
+        while let Some(settled) = self.courier.next_settled() {
+            let ItemId { traffic, seq, part, op } = settled.id;
+            if settled.fate == Fate::DeliveredBarrier {
+                self.after_commit.barriers.push(settled.id);
+            }
+            let Some(event) = self.ledger.get_mut(&seq) else { continue };
+            let mut withdraw = matches!(settled.fate, Fate::Postponed { .. });
+            if settled.fate == Fate::Stale {
+                withdraw = true;
+                judge_again(&self.config, event, part, now);
+            }
+            event.end_operation(part, op, settled.fate);
+            if withdraw {
+                self.courier.withdraw(traffic, seq);
+                let flying = self.courier.flying(traffic, seq);
+                for (index, progress) in &mut event.parts {
+                    progress.open = flying.iter().filter(|item| item.part == *index).count();
+                }
+            }
+            if event.is_over()
+                && let Some(event) = self.ledger.remove(&seq)
+            {
+                self.conclude(seq, event, now);
+            }
+        }
+    }
+
+    fn conclude(&mut self, seq: Seq, event: Unsettled, now: Time) {
+        let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
+        let (change, report) = event.conclude(seq, now);
+        let facts = match &change {
+            Change::Settle(settlement) => {
+                self.unblock(seq, &keys);
+                &settlement.facts
+            }
+            Change::Defer(deferral) => {
+                for key in &deferral.keys {
+                    let blocked = self
+                        .blocked
+                        .entry(key.as_str().into())
+                        .or_insert_with(|| Blocked { events: BTreeSet::new(), due: deferral.due });
+                    blocked.events.insert(seq);
+                    blocked.due = blocked.due.max(deferral.due);
+                }
+                if deferral.why != Why::Retry {
+                    self.unblock(seq, &keys);
+                }
+                &deferral.facts
+            }
+        };
+        self.after_commit.facts.extend(facts.iter().map(|(key, _)| key.clone()));
+        self.changes.push(change);
+        self.reports.push_back(report);
+    }
+
+    /// The event is no longer out of line: those behind it need not wait for it.
+    fn unblock(&mut self, seq: Seq, keys: &[Arc<str>]) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        for key in keys {
+            if let Some(blocked) = self.blocked.get_mut(key) {
+                blocked.events.remove(&seq);
+                if blocked.events.is_empty() {
+                    self.blocked.remove(key);
+                }
+            }
+        }
+    }
+}
+
+/// The verdict has run out before the event was sent: the guard is asked again, by what it was asked
+/// before. Where the answer needs another event (a mark), all stages run again.
+fn judge_again(config: &Config, event: &mut Unsettled, part: u32, now: Time) {
+    let Some(progress) = event.parts.get_mut(&part) else { return };
+    let verdict = guard::judge(&config.guard, &progress.case, now);
+    match (verdict.action, verdict.drop) {
+        (Action::Drop, Some(reason)) => progress.end = Some(Outcome::Dropped(reason)),
+        (Action::Park, _) => progress.parked_until = verdict.park_until,
+        _ => {
+            event.postponed.get_or_insert(Postponed {
+                why: Why::Retry,
+                due: now,
+                first_failed: None,
+                status: None,
+                error: Some("its age changed what it may do".into()),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! The ledger: what is known about every event that has no end yet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::clock::Time;
+use crate::delivery::Fate;
+use crate::guard::Case;
+use crate::journal::{
+    Attempts, Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Stored, TrailEntry, Why,
+};
+use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
+use crate::pipeline::{Origin, Part, Prepared, Resolved};
+
+/// An event between the journal and its end.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    pub(super) place: Place,
+    pub(super) attempts: Attempts,
+    pub(super) origin: Origin,
+    pub(super) bundle: Arc<str>,
+    pub(super) parts: HashMap<u32, Progress>,
+    pub(super) keys: BTreeSet<Arc<str>>,
+    pub(super) taught: Vec<(FactKey, Option<Fact>)>,
+    /// The first reason to put the whole event out of line.
+    pub(super) postponed: Option<Postponed>,
+    /// The end of an event that has no parts.
+    ended: Option<Outcome>,
+    trail: TrailEntry,
+}
+
+/// One part on its way.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Operations without an end.
+    pub(super) open: usize,
+    /// How it ends when they all are delivered.
+    pub(super) end: Option<Outcome>,
+    /// Until when it is parked.
+    pub(super) parked_until: Option<Time>,
+    /// The names of its operations.
+    operations: Vec<&'static str>,
+    /// What Customer.io refused of it.
+    rejected: Vec<Value>,
+    /// What kind of problem the refused ones are.
+    rejected_as: Option<(DeadCode, String)>,
+    /// What the guard was asked, to be asked again.
+    pub(super) case: Case,
+    /// The business key that it holds.
+    pub(super) holds: Option<FactKey>,
+}
+
+/// Why and how an event leaves the line.
+#[derive(Clone, Debug)]
+pub(super) struct Postponed {
+    pub(super) why: Why,
+    pub(super) due: Time,
+    pub(super) first_failed: Option<Time>,
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<String>,
+}
+
+/// How an event ended, for whoever watches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The event.
+    pub seq: Seq,
+    /// What is remembered about it. Its outcome is `parked` or `retry` when it goes out of line.
+    pub trail: TrailEntry,
+    /// The dead letter, where it became one.
+    pub letter: Option<DeadLetter>,
+    /// Whether it is one of the events that end what others started.
+    pub exit: bool,
+}
+
+impl Unsettled {
+    pub(super) fn new(stored: &Stored, prepared: &Prepared) -> Self {
+        Self {
+            place: stored.place,
+            attempts: stored.attempts.clone(),
+            origin: prepared.origin.clone(),
+            bundle: Arc::clone(&prepared.bundle),
+            parts: HashMap::new(),
+            keys: BTreeSet::new(),
+            taught: Vec::new(),
+            postponed: None,
+            ended: None,
+            trail: TrailEntry {
+                source: prepared.origin.source.clone(),
+                label: prepared.origin.label.clone(),
+                message_id: prepared.origin.message_id.clone(),
+                event: prepared.origin.event.clone(),
+                bundle: prepared.bundle.to_string(),
+                ..TrailEntry::default()
+            },
+        }
+    }
+
+    /// The same event, ended before any part came about.
+    pub(super) fn over(mut self, outcome: Outcome) -> Self {
+        self.ended = Some(outcome);
+        self
+    }
+
+    /// Notes what was decided about a part.
+    pub(super) fn add(&mut self, part: &Part, resolved: Resolved, operations: Vec<&'static str>) {
+        if self.trail.class.is_empty() {
+            part.verdict.class.as_str().clone_into(&mut self.trail.class);
+            part.verdict.action.as_str().clone_into(&mut self.trail.action);
+        }
+        self.trail.person = self.trail.person.take().or(resolved.person);
+        self.keys.extend(resolved.keys);
+        self.taught.extend(resolved.taught);
+        let progress = Progress {
+            open: operations.len(),
+            end: resolved.end,
+            parked_until: None,
+            operations,
+            rejected: Vec::new(),
+            rejected_as: None,
+            case: part.case.clone(),
+            holds: resolved.holds,
+        };
+        self.parts.insert(part.index, progress);
+    }
+
+    /// Notes that a part is parked.
+    pub(super) fn park(&mut self, part: &Part, until: Time) {
+        self.add(part, Resolved::default(), Vec::new());
+        if let Some(progress) = self.parts.get_mut(&part.index) {
+            progress.parked_until = Some(until);
+        }
+    }
+
+    /// Notes how an operation ended.
+    pub(super) fn end_operation(&mut self, part: u32, op: u32, fate: Fate) {
+        let Some(progress) = self.parts.get_mut(&part) else { return };
+        progress.open = progress.open.saturating_sub(1);
+        let name = progress.operations.get(op as usize).copied().unwrap_or_default();
+        let mut reject = |code: DeadCode, message: String, detail: Value| {
+            progress.rejected.push(detail);
+            progress.rejected_as.get_or_insert((code, message));
+        };
+        match fate {
+            Fate::Delivered | Fate::DeliveredBarrier => {
+                self.trail.answer = "200".into();
+            }
+            Fate::Rejected(error, status) => {
+                self.trail.answer = status.to_string();
+                let said = [error.reason.as_str(), &error.field, &error.message];
+                let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+                let message = format!("Customer.io refused the operation {name}: {}", said.join(", "));
+                let detail = json!({"operation": name, "status": status, "reason": error.reason,
+                    "field": error.field, "message": error.message});
+                reject(DeadCode::Rejected, message, detail);
+            }
+            Fate::TooLarge => {
+                let message = format!("the operation {name} is larger than Customer.io takes");
+                reject(DeadCode::LimitExceeded, message, json!({"operation": name, "status": 413}));
+            }
+            Fate::Expired => {
+                let message = format!("the operation {name} could not be delivered within the age budget");
+                reject(DeadCode::Expired, message, json!({"operation": name}));
+            }
+            Fate::Postponed { due, first_failed, status } => {
+                let error = match status {
+                    Some(status) => format!("Customer.io answered {status}"),
+                    None => "Customer.io did not answer".into(),
+                };
+                self.postponed.get_or_insert(Postponed {
+                    why: Why::Retry,
+                    due,
+                    first_failed,
+                    status,
+                    error: Some(error),
+                });
+            }
+            Fate::Stale => {}
+        }
+    }
+
+    /// Whether nothing of it is on its way any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.parts.values().all(|progress| progress.open == 0)
+    }
+
+    /// The change that ends it here, one way or the other.
+    pub(super) fn conclude(mut self, seq: Seq, now: Time) -> (Change, Report) {
+        let parked = self.parts.values().filter_map(|progress| progress.parked_until).min();
+        let postponed = self.postponed.take().or_else(|| {
+            parked.map(|due| Postponed { why: Why::Parked, due, first_failed: None, status: None, error: None })
+        });
+        match postponed {
+            Some(postponed) => self.defer(seq, postponed, now),
+            None => self.settle(seq, now),
+        }
+    }
+
+    fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
+        let waiting = |progress: &Progress| {
+            progress.parked_until.is_some() || (postponed.why == Why::Retry && progress.rejected.is_empty())
+        };
+        let done = self.parts.iter().filter(|(_, progress)| !waiting(progress)).map(|(index, _)| *index);
+        let mut attempts = self.attempts;
+        attempts.done_parts.extend(done);
+        attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
+        attempts.first_at = postponed.first_failed.or(attempts.first_at);
+        if postponed.why == Why::Parked {
+            // Whoever waits for days does not keep its business key from others.
+            let given_up = self.parts.values().filter(|progress| progress.parked_until.is_some());
+            let given_up: Vec<_> = given_up.filter_map(|progress| progress.holds.clone()).collect();
+            self.taught.extend(given_up.into_iter().map(|key| (key, None)));
+        }
+        self.trail.at = now;
+        postponed.why.as_str().clone_into(&mut self.trail.outcome);
+        let keys = match postponed.why {
+            Why::Retry => self.keys.iter().map(|key| key.to_string()).collect(),
+            Why::Parked | Why::Held => Vec::new(),
+        };
+        let deferral = Deferral {
+            seq,
+            place: self.place,
+            why: postponed.why,
+            due: postponed.due,
+            keys,
+            attempts,
+            status: postponed.status,
+            error: postponed.error,
+            facts: self.taught,
+        };
+        (Change::Defer(deferral), Report { seq, trail: self.trail, letter: None, exit: self.origin.exit })
+    }
+
+    fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
+        let outcome = self.outcome();
+        if !matches!(outcome, Outcome::Delivered) {
+            let held: Vec<_> = self.parts.values().filter_map(|progress| progress.holds.clone()).collect();
+            let keeps = matches!(outcome, Outcome::Dropped(DropReason::DuplicateKey));
+            self.taught.extend(held.into_iter().filter(|_| !keeps).map(|key| (key, None)));
+        }
+        self.trail.at = now;
+        outcome.label().clone_into(&mut self.trail.outcome);
+        outcome.reason().clone_into(&mut self.trail.reason);
+        let letter = match &outcome {
+            Outcome::DeadLettered(letter) => Some(letter.clone()),
+            _ => None,
+        };
+        let report = Report { seq, trail: self.trail.clone(), letter, exit: self.origin.exit };
+        let settlement =
+            Settlement { seq, place: self.place, outcome, facts: self.taught, trail: self.trail };
+        (Change::Settle(settlement), report)
+    }
+
+    /// One outcome for all parts: a dead letter counts more than a delivery, a delivery more than a
+    /// drop.
+    fn outcome(&mut self) -> Outcome {
+        if let Some(ended) = self.ended.take() {
+            return ended;
+        }
+        let mut parts: Vec<_> = self.parts.iter_mut().collect();
+        parts.sort_unstable_by_key(|(index, _)| **index);
+        let mut ends: Vec<Outcome> = parts.into_iter().map(|(index, progress)| progress.outcome(*index)).collect();
+        ends.sort_by_key(|end| match end {
+            Outcome::DeadLettered(_) => 0,
+            Outcome::Delivered => 1,
+            Outcome::Dropped(_) => 2,
+        });
+        // A part that was done before the event was deferred was delivered.
+        ends.into_iter().next().unwrap_or(Outcome::Delivered)
+    }
+}
+
+impl Progress {
+    fn outcome(&mut self, index: u32) -> Outcome {
+        match self.rejected_as.take() {
+            Some((code, message)) => {
+                let detail = json!({"part": index, "operations": self.rejected});
+                let letter = DeadLetter::new(code, Stage::Delivery, message);
+                Outcome::DeadLettered(letter.with_detail(detail))
+            }
+            None => self.end.take().unwrap_or(Outcome::Delivered),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The script threads: each owns an engine and its compiled scripts, and prepares what it is given.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::journal::Stored;
+use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
+use crate::pipeline::{Origin, Prepared, prepare};
+use crate::spec::Arrival;
+use crate::transform::{Bundle, Runner};
+
+/// Deeply nested scripts need it; the default of 2 MiB is not enough without optimisation.
+const STACK: usize = 16 * 1024 * 1024;
+
+/// Events to prepare, with a number by which they are put back into order.
+pub(super) struct Job {
+    pub(super) ticket: u64,
+    pub(super) events: Vec<Stored>,
+}
+
+/// The same events, prepared.
+pub(super) struct Done {
+    pub(super) ticket: u64,
+    pub(super) events: Vec<(Stored, Prepared)>,
+}
+
+/// What every script thread needs.
+#[derive(Clone)]
+pub(super) struct Workshop {
+    pub(super) config: Arc<Config>,
+    pub(super) bundle: Arc<ArcSwap<Bundle>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Starts `count` threads that take jobs from `jobs` and give the results to `done`. They end when
+/// the other end of `jobs` is dropped.
+pub(super) fn start(
+    count: usize,
+    workshop: &Workshop,
+    jobs: Receiver<Job>,
+    done: impl Fn(Done) + Send + Clone + 'static,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let jobs = Arc::new(Mutex::new(jobs));
+    (0..count)
+        .map(|number| {
+            let (workshop, jobs, done) = (workshop.clone(), Arc::clone(&jobs), done.clone());
+            std::thread::Builder::new()
+                .name(format!("scripts-{number}"))
+                .stack_size(STACK)
+                .spawn(move || work(&workshop, &jobs, done))
+        })
+        .collect()
+}
+
+fn work(workshop: &Workshop, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
+    let mut runner = Runner::new(workshop.bundle.load_full());
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        runner.refresh(&workshop.bundle.load_full());
+        let events = job.events.into_iter().map(|stored| prepare_one(workshop, &mut runner, stored)).collect();
+        done(Done { ticket: job.ticket, events });
+    }
+}
+
+/// Prepares one event; a panic costs this event and no other.
+pub(super) fn prepare_one(
+    workshop: &Workshop,
+    runner: &mut Runner,
+    mut stored: Stored,
+) -> (Stored, Prepared) {
+    let call = std::mem::replace(&mut stored.call, Err("taken".into()));
+    let call = match call {
+        Ok(call) => call,
+        Err(damage) => {
+            let letter = DeadLetter::new(
+                DeadCode::CorruptRecord,
+                Stage::Ingest,
+                format!("the stored record is damaged and was not sent: {damage}"),
+            );
+            return (stored, ended(&Arrival::default(), letter, runner));
+        }
+    };
+    let span = tracing::debug_span!("event", seq = stored.seq.0, source = %call.arrival.source);
+    let _entered = span.entered();
+    let arrival = call.arrival.clone();
+    let attempt = stored.attempts.tries;
+    let prepared = catch_unwind(AssertUnwindSafe(|| {
+        prepare(&workshop.config, runner, call, attempt, workshop.clock.now())
+    }));
+    let prepared = prepared.unwrap_or_else(|_| {
+        *runner = Runner::new(workshop.bundle.load_full());
+        let letter = DeadLetter::new(
+            DeadCode::CrashedProcess,
+            Stage::Transform,
+            "processing it failed inside Segue: please report it; redrive it with a newer version",
+        );
+        ended(&arrival, letter, runner)
+    });
+    (stored, prepared)
+}
+
+/// A prepared event that ended before it was looked into.
+pub(super) fn ended(arrival: &Arrival, letter: DeadLetter, runner: &Runner) -> Prepared {
+    Prepared {
+        origin: Origin::of(arrival),
+        result: Err(Outcome::DeadLettered(letter)),
+        bundle: Arc::from(runner.bundle().hash()),
+    }
+}
