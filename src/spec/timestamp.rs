@@ -40,14 +40,23 @@ pub(super) fn read(vendor: Vendor, arrival: &Arrival, fields: &Object) -> Times 
     let stated = match (vendor, arrival.ingress) {
         // The SDK's own `timestamp` is what Segment calls `originalTimestamp`: not yet corrected.
         (Vendor::Segment, Ingress::Api) => None,
-        _ => field("timestamp"),
+        (Vendor::Rudderstack, Ingress::Api) => field("timestamp"),
+        // A vendor's webhook passes on what was corrected already.
+        (_, Ingress::Webhook) => field("timestamp").or(original),
     };
     let event = match (stated, corrected, original) {
         (Some(at), _, _) => given(at, vendor, sent, received_at, corrected),
         (None, Some(at), _) => EventTime { at, origin: TimeOrigin::Corrected, for_age: None },
         (None, None, Some(at)) => EventTime { at, origin: TimeOrigin::Given, for_age: None },
         (None, None, None) => {
-            EventTime { at: received_at, origin: TimeOrigin::Received, for_age: None }
+            // Without a time of receipt the time of sending is nearer to the event than now is.
+            let at = match arrival.ingress {
+                Ingress::Webhook if field("receivedAt").is_none() => {
+                    sent.filter(|sent| *sent < received_at).unwrap_or(received_at)
+                }
+                _ => received_at,
+            };
+            EventTime { at, origin: TimeOrigin::Received, for_age: None }
         }
     };
     Times { event, received_at }

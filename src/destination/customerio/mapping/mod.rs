@@ -162,7 +162,6 @@ fn alias<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError
     let primary = known(subject, "an alias needs a userId")?;
     let previous = event
         .previous_id()
-        .filter(|id| ids::person_id(&Value::String((*id).into())).is_some())
         .ok_or(MapError::NoIdentity { message: "an alias needs a previousId" })?;
     let secondary = PersonId::from_text(previous);
     if secondary.key() == primary.key() {

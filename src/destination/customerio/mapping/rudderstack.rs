@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{MapError, Mapped, Options, id_at, known, name_text, object_id, value_at};
+use super::{MapError, Mapped, Options, id_at, name_text, object_id, value_at};
 use crate::destination::customerio::attributes::{Attributes, Dates, Setting};
 use crate::destination::customerio::operation::{
     self, Device, EventKind, Identify, ObjectAction, ObjectChange, ObjectId, Operation,

@@ -11,7 +11,7 @@ use crate::destination::customerio::operation::{
     Operation, Relationship,
 };
 use crate::destination::customerio::{PersonId, Subject, Who, dates};
-use crate::spec::{Call, Event, ids, timestamp};
+use crate::spec::{Call, Event, Object, timestamp};
 
 /// Traits of an identify that say something about it and are not stored as they are.
 const NOT_ATTRIBUTES: [&str; 6] = [
@@ -123,7 +123,7 @@ fn inject_anonymous_id(attributes: &mut Attributes<'_>, subject: &Subject, who: 
     }
 }
 
-fn object_type(object: Option<&crate::spec::Object>) -> String {
+fn object_type(object: Option<&Object>) -> String {
     object_id(value_at(object, &["object_type_id"]))
         .or_else(|| object_id(value_at(object, &["objectTypeId"])))
         .unwrap_or_else(|| "1".into())
