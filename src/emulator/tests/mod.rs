@@ -1,0 +1,1 @@
+//! What the emulator answers and keeps, by topic.
