@@ -11,6 +11,12 @@
 //! Not here: what a call means ([`crate::spec`]), when a deferred event is tried again
 //! ([`crate::delivery`]).
 
+pub mod sqlite;
+mod window;
+
+#[cfg(test)]
+mod contract;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -141,6 +147,8 @@ pub struct Fact {
 }
 
 /// A change of the unsettled events. All changes of one commit take effect together or not at all.
+// Nearly all changes are the larger variant: a box would only cost an allocation for each event.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Change {
     /// The event has its outcome: remove its row, count it, keep what it taught.
@@ -239,7 +247,7 @@ pub struct Total {
 }
 
 /// How much waits, by where.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pending {
     /// In the live queue.
     pub live: u64,
@@ -359,9 +367,12 @@ pub trait Journal: Send + Sync {
     /// The counters, across restarts.
     fn totals(&self) -> Vec<Total>;
 
-    /// What has no outcome yet. With [`Journal::totals`] it obeys
-    /// `accepted + redriven = delivered + dropped + dead_lettered + pending` at every moment.
+    /// What has no outcome yet.
     fn pending(&self) -> Pending;
+
+    /// The counters and what has no outcome yet, both of the same moment. They always obey
+    /// `accepted + redriven = delivered + dropped + dead_lettered + pending`.
+    fn balance(&self) -> (Vec<Total>, Pending);
 
     /// Lists dead letters, oldest first, behind `after`.
     fn dead(

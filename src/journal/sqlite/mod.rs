@@ -1,0 +1,448 @@
+//! The journal in one SQLite file: durable, ordered, for one process.
+//!
+//! One thread writes ([`writer`]), two connections read: one for the path of events, one for people's
+//! questions. A request to write becomes part of a transaction and is answered after its commit; what
+//! was committed goes to the reader through memory ([`super::window`]).
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`writer`], [`transaction`] | which requests share a commit; what each does in it |
+//! | [`queues`], [`settle`] | events in, events out |
+//! | [`seen`] | deduplication |
+//! | [`dead`], [`trail`], [`counters`] | dead letters, what happened to whom, the conservation law |
+//! | [`space`], [`upkeep`] | limits and a full disk; forgetting |
+//! | [`schema`], [`record`] | the file; one event in it |
+
+mod counters;
+mod dead;
+mod draft;
+mod queues;
+mod record;
+mod requests;
+mod schema;
+mod seen;
+mod settle;
+mod shared;
+mod space;
+mod trail;
+mod transaction;
+mod trouble;
+mod upkeep;
+mod writer;
+
+use std::collections::{HashSet, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::counters::{Counters, State};
+use self::record::Record;
+use self::requests::{Redrive, ReplyTo, Request, Room, answered};
+use self::seen::Seen;
+use self::shared::{Shared, closed, locked, with};
+use self::space::Space;
+use self::trouble::Trouble;
+use self::writer::Writer;
+use super::window::{Next, Window};
+use super::{
+    Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Journal,
+    JournalError, JournalHealth, Opened, Pending, Place, Receipt, Reply, Seq, Settlement, Stored,
+    Total, TrailEntry, Why,
+};
+use crate::clock::{Clock, Time};
+use crate::spec::Traffic;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The stack of the writing thread: SQLite needs little, dropping deep JSON a bit more.
+const WRITER_STACK: usize = 4 << 20;
+
+/// How much a journal keeps, and for how long.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Where its files are. Default: `data`.
+    pub directory: PathBuf,
+    /// How long a deduplication key is kept at least. Default: 7 days.
+    pub dedupe_window: Duration,
+    /// How many deduplication keys are kept at most; beyond it the oldest go early. One takes 16 bytes
+    /// on disk and 1.5 in memory. Default: 20 million.
+    pub dedupe_max_keys: usize,
+    /// How many bytes of events wait in memory for processing, for each class of traffic; the rest
+    /// waits on disk. Default: 64 MiB.
+    pub window_bytes: usize,
+    /// How many bytes of accepted batches may wait for their commit; beyond it batches are refused.
+    /// Default: 64 MiB.
+    pub max_waiting_bytes: usize,
+    /// How many events may be pending; beyond it batches are refused. Default: 20 million.
+    pub max_pending_rows: u64,
+    /// How many bytes of data the file may hold; beyond it batches are refused. Default: 64 GiB.
+    pub max_bytes: u64,
+    /// How many bytes must stay free on the disk; below it batches are refused. Default: 512 MiB.
+    pub disk_floor_bytes: u64,
+    /// The size of the reserve that is given up when the disk is full all the same. Default: 16 MiB.
+    pub ballast_bytes: u64,
+    /// How long the trail is kept. Default: 30 days.
+    pub trail_keep: Duration,
+    /// How many events the trail remembers at most, about 250 bytes each. Default: 5 million.
+    pub trail_max_entries: u64,
+    /// How long dead letters are kept. Default: 30 days.
+    pub dead_keep: Duration,
+    /// Leave the note of how the last process stopped as it is. For commands that only look or repair:
+    /// the next server must still learn that the last one went down. Default: off.
+    pub keep_stop_note: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            directory: "data".into(),
+            dedupe_window: 7 * DAY,
+            dedupe_max_keys: 20_000_000,
+            window_bytes: 64 << 20,
+            max_waiting_bytes: 64 << 20,
+            max_pending_rows: 20_000_000,
+            max_bytes: 64 << 30,
+            disk_floor_bytes: 512 << 20,
+            ballast_bytes: 16 << 20,
+            trail_keep: 30 * DAY,
+            trail_max_entries: 5_000_000,
+            dead_keep: 30 * DAY,
+            keep_stop_note: false,
+        }
+    }
+}
+
+/// The journal of one process. Dropping it without [`Journal::close`] is like a crash, except that it
+/// waits for the requests that were made.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    shared: Arc<Shared>,
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    opened: Opened,
+    max_waiting_bytes: usize,
+}
+
+impl SqliteJournal {
+    /// Opens the journal in `options.directory`, and makes it if it is not there. Fails when another
+    /// process has it, when it is of a newer version, or when the disk does not answer.
+    pub fn open(options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+        let lock = schema::lock(&options.directory)?;
+        let path = options.directory.join("journal.db");
+        let writing = schema::open_writer(&path)?;
+        let connections =
+            [writing, schema::open_reader(&path)?, schema::open_reader(&path)?].map(database);
+        Self::start(connections, Some(lock), options, clock)
+    }
+
+    /// A journal that is gone when it is dropped; the same code without files. The directory and the
+    /// limits of the disk are not looked at.
+    pub fn in_memory(options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+        let connection = database(schema::open_in_memory()?);
+        let connections = [Arc::clone(&connection), Arc::clone(&connection), connection];
+        Self::start(connections, None, options, clock)
+    }
+
+    fn start(
+        connections: [shared::Database; 3],
+        lock: Option<File>,
+        options: SqliteOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JournalError> {
+        let [writing, reading, asking] = connections;
+        let space = Space::new(&options, lock.is_some());
+        space.restore_ballast();
+        let max_waiting_bytes = options.max_waiting_bytes;
+        let found = with(&writing, |connection| Found::read(connection, &options))?;
+        let shared = Arc::new(Shared {
+            writing,
+            reading,
+            asking,
+            counters: Mutex::new(found.counters),
+            live: Window::new(found.last_live, options.window_bytes),
+            backfill: Window::new(found.last_backfill, options.window_bytes),
+            taken: Mutex::new(HashSet::new()),
+            wakes: Mutex::new(Vec::new()),
+            space,
+            failing: Mutex::new(None),
+            used_bytes: AtomicU64::new(found.used_bytes),
+            waiting_bytes: AtomicUsize::new(0),
+            corrupt_records: AtomicU64::new(0),
+        });
+        let (requests, receiver) = mpsc::channel();
+        let writer = Writer {
+            requests: receiver,
+            shared: Arc::clone(&shared),
+            options,
+            clock,
+            seen: found.seen,
+            state: found.state,
+            facts_after: String::new(),
+            lock,
+            carried: VecDeque::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .stack_size(WRITER_STACK)
+            .spawn(move || writer.run())
+            .map_err(|error| JournalError::Failed(format!("no thread to write: {error}")))?;
+        let (requests, thread) = (Some(requests), Some(thread));
+        Ok(Self { shared, requests, thread, opened: found.opened, max_waiting_bytes })
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(ReplyTo<T>) -> Request) -> Reply<T> {
+        let (reply, receiver) = oneshot::channel();
+        let request = request(reply);
+        match &self.requests {
+            Some(requests) => {
+                if let Err(mpsc::SendError(request)) = requests.send(request) {
+                    request.fail(closed());
+                }
+            }
+            None => request.fail(closed()),
+        }
+        receiver
+    }
+
+    fn count_damaged(&self, events: &[Stored]) {
+        let damaged = events.iter().filter(|stored| stored.call.is_err()).count();
+        if damaged > 0 {
+            let damaged = u64::try_from(damaged).unwrap_or(u64::MAX);
+            self.shared.corrupt_records.fetch_add(damaged, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs something on the connection that writes, and waits for it.
+    #[cfg(test)]
+    fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> T {
+        let (answer, receiver) = mpsc::channel();
+        let run = move |connection: &Connection| answer.send(look(connection)).unwrap();
+        let request = Request::Inspect(requests::Inspection(Box::new(run)));
+        self.requests.as_ref().unwrap().send(request).unwrap();
+        receiver.recv().unwrap()
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn accept(&self, batch: Vec<Accepted>) -> Reply<Vec<Receipt>> {
+        let records: Result<VecDeque<Record>, _> = batch.into_iter().map(Record::new).collect();
+        let ready = records.and_then(|records| {
+            let bytes = records.iter().map(Record::size).sum();
+            Ok((records, Room::take(&self.shared, bytes, self.max_waiting_bytes)?))
+        });
+        match ready {
+            Ok((records, _)) if records.is_empty() => answered(Ok(Vec::new())),
+            Ok((records, room)) => self.ask(|reply| {
+                let receipts = Vec::with_capacity(records.len());
+                Request::Accept { records, receipts, room, reply }
+            }),
+            Err(error) => answered(Err(error)),
+        }
+    }
+
+    fn on_accepted(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        locked(&self.shared.wakes).push(wake);
+    }
+
+    fn read(
+        &self,
+        traffic: Traffic,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Stored>, JournalError> {
+        let window = self.shared.window(traffic);
+        let mut after = after.unwrap_or(Seq(0));
+        loop {
+            let upto = match window.next(after, max) {
+                Next::Memory(events) => {
+                    // In memory nothing would fail: the end must be noticed all the same.
+                    return with(&self.shared.reading, |_| Ok(events));
+                }
+                Next::Disk(upto) => upto,
+            };
+            let page = with(&self.shared.reading, |connection| {
+                queues::read(connection, traffic, (after, upto), max)
+            })?;
+            let Some(last) = page.rows.last() else {
+                if !page.complete {
+                    return Ok(Vec::new());
+                }
+                after = upto;
+                continue;
+            };
+            if page.complete {
+                window.nothing_between(last.seq, upto);
+            }
+            self.count_damaged(&page.rows);
+            return Ok(page.rows);
+        }
+    }
+
+    fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError> {
+        // Held all the while: an event that is deferred anew meanwhile must not be given again.
+        let mut taken = locked(&self.shared.taken);
+        let events = with(&self.shared.reading, |connection| {
+            queues::read_due(connection, now, &taken, max)
+        })?;
+        taken.extend(events.iter().map(|stored| stored.seq));
+        drop(taken);
+        self.count_damaged(&events);
+        Ok(events)
+    }
+
+    fn next_due(&self) -> Result<Option<Time>, JournalError> {
+        let taken = locked(&self.shared.taken);
+        with(&self.shared.reading, |connection| queues::next_due(connection, &taken))
+    }
+
+    fn blocked_keys(&self) -> Result<Vec<(String, Seq)>, JournalError> {
+        with(&self.shared.reading, queues::blocked_keys)
+    }
+
+    fn load(&self, keys: &[FactKey], now: Time) -> Result<Vec<Option<Fact>>, JournalError> {
+        with(&self.shared.reading, |connection| queues::load(connection, keys, now))
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Reply<()> {
+        if changes.is_empty() {
+            return answered(Ok(()));
+        }
+        self.ask(|reply| Request::Commit { changes, reply })
+    }
+
+    fn totals(&self) -> Vec<Total> {
+        locked(&self.shared.counters).totals()
+    }
+
+    fn pending(&self) -> Pending {
+        locked(&self.shared.counters).pending()
+    }
+
+    fn balance(&self) -> (Vec<Total>, Pending) {
+        let counters = locked(&self.shared.counters);
+        (counters.totals(), counters.pending())
+    }
+
+    fn dead(
+        &self,
+        filter: &DeadFilter,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<DeadRow>, JournalError> {
+        let after = after.unwrap_or(Seq(0));
+        with(&self.shared.asking, |connection| dead::list(connection, filter, after, max))
+    }
+
+    fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64> {
+        let filter = filter.clone();
+        self.ask(|reply| {
+            Request::Redrive(Redrive { filter, after: Seq(0), left: max, moved: 0, reply })
+        })
+    }
+
+    fn trail(&self, needle: &str, max: usize) -> Result<Vec<TrailEntry>, JournalError> {
+        with(&self.shared.asking, |connection| trail::search(connection, needle, max))
+    }
+
+    fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    fn note_trying(&self, seq: Option<Seq>) -> Reply<()> {
+        self.ask(|reply| Request::Note { trying: seq, reply })
+    }
+
+    fn maintain(&self, now: Time) -> Reply<()> {
+        self.ask(|reply| Request::Maintain { now, reply })
+    }
+
+    fn health(&self) -> JournalHealth {
+        let shared = &self.shared;
+        let used = shared.used_bytes.load(Ordering::Relaxed);
+        let stopped = || {
+            let done = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+            done.then(|| "it is closed".to_owned())
+        };
+        let full = stopped()
+            .or_else(|| locked(&shared.failing).clone())
+            .or_else(|| shared.space.refusal(self.pending().total(), 1, used));
+        JournalHealth {
+            full,
+            disk_free_bytes: shared.space.free(),
+            size_bytes: shared.space.files_size().unwrap_or(used),
+            corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
+            oldest_pending: with(&shared.asking, queues::oldest).ok().flatten(),
+        }
+    }
+
+    fn close(&self) -> Reply<()> {
+        self.ask(|reply| Request::Close { reply })
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            // A callback on the writer's own thread may hold the last reference.
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a file holds when it is opened.
+struct Found {
+    state: State,
+    counters: Counters,
+    seen: Seen,
+    opened: Opened,
+    last_live: Seq,
+    last_backfill: Seq,
+    used_bytes: u64,
+}
+
+impl Found {
+    /// Reads it, and notes that from now on somebody is at work.
+    fn read(connection: &Connection, options: &SqliteOptions) -> Result<Self, Trouble> {
+        let state = State::load(connection)?;
+        let stopped = schema::meta(connection, "stopped")?;
+        let trying = schema::meta(connection, "trying")?;
+        let opened = Opened {
+            // A new file has no note: nothing went down with it.
+            clean: stopped.is_none_or(|how| how == "clean"),
+            trying: trying.and_then(|seq| seq.parse().ok()).map(Seq),
+            pending: state.pending,
+        };
+        if !options.keep_stop_note {
+            schema::set_meta(connection, "stopped", Some("running"))?;
+        }
+        Ok(Self {
+            state,
+            counters: Counters::load(connection, state.pending)?,
+            seen: Seen::load(connection, options.dedupe_window, options.dedupe_max_keys)?,
+            opened,
+            last_live: queues::last(connection, Traffic::Live)?,
+            last_backfill: queues::last(connection, Traffic::Backfill)?,
+            used_bytes: upkeep::used_bytes(connection)?,
+        })
+    }
+}
+
+fn database(connection: Connection) -> shared::Database {
+    Arc::new(Mutex::new(Some(connection)))
+}
+
+#[cfg(test)]
+mod tests;

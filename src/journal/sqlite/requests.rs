@@ -1,0 +1,140 @@
+//! What the writer is asked to do, and how the answers get back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use super::record::Record;
+use super::shared::Shared;
+use super::{Change, DeadFilter, JournalError, Receipt, Reply, Seq};
+use crate::clock::Time;
+
+/// Where an answer goes.
+pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, JournalError>>;
+
+/// One request.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Store these; `receipts` are of those that were stored before.
+    Accept {
+        records: VecDeque<Record>,
+        receipts: Vec<Receipt>,
+        room: Room,
+        reply: ReplyTo<Vec<Receipt>>,
+    },
+    /// Apply these.
+    Commit { changes: Vec<Change>, reply: ReplyTo<()> },
+    /// Put dead letters back.
+    Redrive(Redrive),
+    /// Note which event is tried alone.
+    Note { trying: Option<Seq>, reply: ReplyTo<()> },
+    /// Forget what has expired.
+    Maintain { now: Time, reply: ReplyTo<()> },
+    /// Stop in good order.
+    Close { reply: ReplyTo<()> },
+    /// Let a test at the connection.
+    #[cfg(test)]
+    Inspect(Inspection),
+}
+
+/// A redrive that is on its way: it takes several transactions, and others go between.
+#[derive(Debug)]
+pub(super) struct Redrive {
+    pub(super) filter: DeadFilter,
+    pub(super) after: Seq,
+    pub(super) left: usize,
+    pub(super) moved: u64,
+    pub(super) reply: ReplyTo<u64>,
+}
+
+/// What a test does with the writer's connection.
+#[cfg(test)]
+pub(super) struct Inspection(pub(super) Box<dyn FnOnce(&rusqlite::Connection) + Send>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Inspection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inspection")
+    }
+}
+
+impl Request {
+    /// How much of a transaction it fills.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Accept { records, .. } => records.len(),
+            Self::Commit { changes, .. } => changes.len(),
+            Self::Redrive(redrive) => redrive.left,
+            _ => 1,
+        }
+    }
+
+    /// Whether it goes into a transaction, with others.
+    pub(super) fn is_shareable(&self) -> bool {
+        match self {
+            Self::Close { .. } => false,
+            #[cfg(test)]
+            Self::Inspect(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Answers that nothing of it took effect.
+    pub(super) fn fail(self, error: JournalError) {
+        match self {
+            Self::Accept { reply, .. } => answer(reply, Err(error)),
+            Self::Redrive(Redrive { reply, moved: 0, .. }) => answer(reply, Err(error)),
+            Self::Redrive(Redrive { reply, moved, .. }) => answer(reply, Ok(moved)),
+            Self::Commit { reply, .. }
+            | Self::Note { reply, .. }
+            | Self::Maintain { reply, .. }
+            | Self::Close { reply } => answer(reply, Err(error)),
+            #[cfg(test)]
+            Self::Inspect(_) => {}
+        }
+    }
+}
+
+/// The room that a waiting batch takes in memory; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room for so many bytes. A batch that is alone always gets it.
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        bytes: usize,
+        max: usize,
+    ) -> Result<Self, JournalError> {
+        let before = shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let room = Self { shared: Arc::clone(shared), bytes };
+        if before > 0 && before.saturating_add(bytes) > max {
+            let message = format!("{before} bytes wait to be written: its disk is too slow");
+            return Err(JournalError::Full(message));
+        }
+        Ok(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Answers; nobody may be waiting any more.
+pub(super) fn answer<T>(reply: ReplyTo<T>, result: Result<T, JournalError>) {
+    let _ = reply.send(result);
+}
+
+/// An answer that is there at once.
+pub(super) fn answered<T>(result: Result<T, JournalError>) -> Reply<T> {
+    let (reply, receiver) = oneshot::channel();
+    answer(reply, result);
+    receiver
+}

@@ -1,0 +1,148 @@
+//! One transaction: what each request does in it, and what every transaction does besides.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::draft::{Answer, Draft};
+use super::requests::{Redrive, Request};
+use super::shared::{closed, locked};
+use super::trouble::Trouble;
+use super::writer::{RECORDS, Writer};
+use super::{JournalError, Receipt, dead, queues, schema, settle, upkeep};
+use crate::clock::Time;
+
+impl Writer {
+    /// Runs the requests in one transaction. On success the draft says what changed; on failure
+    /// nothing has.
+    pub(super) fn transact(&mut self, round: &[Request]) -> Result<Draft, Trouble> {
+        let database = Arc::clone(&self.shared.writing);
+        let database = locked(&database);
+        let connection = database.as_ref().ok_or_else(|| Trouble::Other(closed().to_string()))?;
+        let now = self.now();
+        let mut draft = Draft::new(self.state);
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let done = self.apply_all(connection, round, now, &mut draft).and_then(|()| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        });
+        match done {
+            Ok(()) => {
+                if !draft.keys.is_empty() {
+                    self.seen.logged(now);
+                }
+                for request in round {
+                    if let Request::Maintain { now, .. } = request {
+                        self.seen.seal(*now);
+                    }
+                }
+                Ok(draft)
+            }
+            Err(trouble) => {
+                self.seen.undo(&draft.keys);
+                // Some errors have rolled it back already.
+                if !connection.is_autocommit()
+                    && let Err(error) = connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(error = %error, "journal: a transaction cannot be undone");
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    fn apply_all(
+        &mut self,
+        connection: &Connection,
+        round: &[Request],
+        now: Time,
+        draft: &mut Draft,
+    ) -> Result<(), Trouble> {
+        let mut room = RECORDS;
+        for request in round {
+            let answer = self.apply(connection, request, room, draft)?;
+            draft.answers.push(answer);
+            room = room.saturating_sub(request.weight());
+        }
+        if !draft.keys.is_empty() {
+            self.seen.log(connection, &draft.keys, now)?;
+        }
+        if draft.step.is_none() {
+            draft.step = self.seen.step(connection)?;
+        }
+        draft.save(connection, self.state)
+    }
+
+    fn apply(
+        &mut self,
+        connection: &Connection,
+        request: &Request,
+        room: usize,
+        draft: &mut Draft,
+    ) -> Result<Answer, Trouble> {
+        match request {
+            Request::Accept { .. } => self.accept(connection, request, room, draft),
+            Request::Commit { changes, .. } => {
+                for change in changes {
+                    settle::apply(connection, change, draft)?;
+                }
+                Ok(Answer::Done)
+            }
+            Request::Redrive(Redrive { filter, after, left, .. }) => {
+                let max = RECORDS.min(*left);
+                let (moved, last) = dead::redrive(connection, (filter, *after), max, draft)?;
+                Ok(Answer::Moved(moved, last))
+            }
+            Request::Note { trying, .. } => {
+                let seq = trying.map(|seq| seq.0.to_string());
+                schema::set_meta(connection, "trying", seq.as_deref())?;
+                Ok(Answer::Done)
+            }
+            Request::Maintain { now, .. } => {
+                if draft.step.is_none() {
+                    draft.step = self.seen.expire(connection, *now)?;
+                }
+                upkeep::step(connection, &self.options, (*now, &self.facts_after), draft)?;
+                Ok(Answer::Done)
+            }
+            Request::Close { .. } => Ok(Answer::Done),
+            #[cfg(test)]
+            Request::Inspect(_) => Ok(Answer::Done),
+        }
+    }
+
+    /// Takes as many events of the batch as there is room for in this transaction.
+    fn accept(
+        &mut self,
+        connection: &Connection,
+        request: &Request,
+        room: usize,
+        draft: &mut Draft,
+    ) -> Result<Answer, Trouble> {
+        let Request::Accept { records, .. } = request else { return Ok(Answer::Done) };
+        let used = upkeep::used_bytes(connection)?;
+        self.note_used(used);
+        let incoming = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let pending = draft.state.pending.total();
+        if let Some(reason) = self.shared.space.refusal(pending, incoming, used) {
+            return Ok(Answer::Refused(JournalError::Full(reason)));
+        }
+        let mut receipts = Vec::with_capacity(records.len().min(room));
+        for record in records.iter().take(room) {
+            let arrival = &record.call.arrival;
+            let (source, label) = (arrival.source.as_str(), arrival.label());
+            draft.tally.add(source, label, "accepted", "");
+            if !self.seen.first_sight(connection, record.key)? {
+                draft.tally.add(source, label, "dropped", "duplicate");
+                receipts.push(Receipt::Duplicate);
+                continue;
+            }
+            draft.keys.push(record.key);
+            let seq = draft.state.next_seq();
+            queues::insert(connection, seq, record)?;
+            *draft.state.queue(record.traffic) += 1;
+            receipts.push(Receipt::First(seq));
+        }
+        Ok(Answer::Receipts(receipts))
+    }
+}

@@ -1,0 +1,289 @@
+//! The one thread that writes: requests in, transactions out, then the answers.
+//!
+//! Decides how requests share a commit. When nobody else waits it commits at once; when others do, it
+//! lingers while more keep coming, at most 5 ms. Nobody is answered before the commit, and nothing in
+//! memory changes before it either: a transaction that fails leaves no trace, whoever asked is told,
+//! and the thread goes on.
+//!
+//! Not here: what a request does inside the transaction ([`super::transaction`]).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use super::counters::State;
+use super::draft::{Answer, Draft};
+use super::requests::{Redrive, ReplyTo, Request, answer};
+use super::seen::Seen;
+use super::shared::{Shared, closed, locked, with};
+use super::trouble::Trouble;
+use super::{Attempts, JournalError, Place, Receipt, SqliteOptions, Stored, schema};
+use crate::clock::{Clock, Time};
+
+/// At most this many records share a commit.
+pub(super) const RECORDS: usize = 512;
+
+/// While others wait, the thread waits for more in steps of this length…
+const LINGER_STEP: Duration = Duration::from_micros(500);
+/// …and at most this often: 5 ms.
+const LINGER_STEPS: u32 = 10;
+
+/// The writer's side of a journal.
+pub(super) struct Writer {
+    pub(super) requests: Receiver<Request>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: SqliteOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) seen: Seen,
+    pub(super) state: State,
+    /// The last fact that the search for expired ones looked at.
+    pub(super) facts_after: String,
+    /// Keeps other processes away; released when this is dropped.
+    pub(super) lock: Option<File>,
+    /// Requests that did not fit into a transaction.
+    pub(super) carried: VecDeque<Request>,
+}
+
+impl Writer {
+    /// Works until it is told to close, or until nobody can ask any more.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.next() {
+            match first {
+                Request::Close { reply } => return self.close(reply),
+                #[cfg(test)]
+                Request::Inspect(inspection) => self.inspect(inspection),
+                first => {
+                    let round = self.gather(first);
+                    self.serve(round);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Request> {
+        self.carried.pop_front().or_else(|| self.requests.recv().ok())
+    }
+
+    /// Collects the requests that share the next commit.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
+        let mut records = first.weight();
+        let mut round = vec![first];
+        let mut lingered = 0;
+        while records < RECORDS {
+            let request = match self.carried.pop_front() {
+                Some(request) => request,
+                None => match self.more(round.len() > 1, &mut lingered) {
+                    Some(request) => request,
+                    None => break,
+                },
+            };
+            if !request.is_shareable() {
+                self.carried.push_front(request);
+                break;
+            }
+            records += request.weight();
+            round.push(request);
+        }
+        round
+    }
+
+    /// The next request that is there, or that comes soon if others wait anyway.
+    fn more(&self, others_wait: bool, lingered: &mut u32) -> Option<Request> {
+        match self.requests.try_recv() {
+            Ok(request) => Some(request),
+            Err(TryRecvError::Empty) if others_wait && *lingered < LINGER_STEPS => {
+                *lingered += 1;
+                self.requests.recv_timeout(LINGER_STEP).ok()
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Serves requests in one transaction; if that fails, each in its own, so that one cannot fail
+    /// the others.
+    fn serve(&mut self, mut round: Vec<Request>) {
+        match self.transact(&round) {
+            Ok(draft) => self.publish(round, draft),
+            Err(trouble) if round.len() > 1 => {
+                tracing::warn!(error = ?trouble, "journal: a shared commit failed");
+                round.drain(..).for_each(|request| self.serve_alone(request));
+            }
+            Err(trouble) => {
+                if let Some(request) = round.pop() {
+                    self.try_again(request, trouble);
+                }
+            }
+        }
+    }
+
+    fn serve_alone(&mut self, request: Request) {
+        let round = vec![request];
+        match self.transact(&round) {
+            Ok(draft) => self.publish(round, draft),
+            Err(trouble) => {
+                round.into_iter().for_each(|request| self.try_again(request, trouble.clone()));
+            }
+        }
+    }
+
+    /// What can be done for a request whose own transaction failed: once more, after the reserve was
+    /// given up if there was no room. New events do not get the reserve: it is for settling.
+    fn try_again(&mut self, request: Request, trouble: Trouble) {
+        let worthwhile = match &trouble {
+            Trouble::Space(_) => {
+                !matches!(request, Request::Accept { .. }) && self.shared.space.release_ballast()
+            }
+            Trouble::Busy(_) => true,
+            Trouble::Other(_) => false,
+        };
+        let round = vec![request];
+        let trouble = if worthwhile {
+            match self.transact(&round) {
+                Ok(draft) => return self.publish(round, draft),
+                Err(trouble) => trouble,
+            }
+        } else {
+            trouble
+        };
+        let error = JournalError::from(trouble);
+        tracing::error!(error = %error, "journal: nothing was written");
+        if let JournalError::Full(reason) = &error {
+            *locked(&self.shared.failing) = Some(reason.clone());
+        }
+        round.into_iter().for_each(|request| request.fail(error.clone()));
+    }
+
+    /// Makes a successful transaction known: numbers first, then the events, then the answers.
+    fn publish(&mut self, round: Vec<Request>, mut draft: Draft) {
+        self.state = draft.state;
+        if let Some(step) = draft.step.take() {
+            self.seen.stepped(step);
+        }
+        if let Some(after) = draft.facts_after.take() {
+            self.facts_after = after;
+        }
+        let shared = Arc::clone(&self.shared);
+        locked(&shared.failing).take();
+        locked(&shared.counters).apply(std::mem::take(&mut draft.tally), draft.state.pending);
+        forget(&shared, &draft.gone);
+        let mut added = !draft.redriven.is_empty();
+        for (traffic, seq) in draft.redriven {
+            shared.window(traffic).publish_on_disk(seq);
+        }
+        let answers = std::mem::take(&mut draft.answers);
+        let mut unfinished = VecDeque::new();
+        for (request, answer) in round.into_iter().zip(answers) {
+            added |= matches!(&answer, Answer::Receipts(receipts) if !receipts.is_empty());
+            unfinished.extend(self.finish(request, answer));
+        }
+        while let Some(request) = unfinished.pop_back() {
+            self.carried.push_front(request);
+        }
+        if added {
+            locked(&shared.wakes).iter().for_each(|wake| wake());
+        }
+    }
+
+    /// Answers a request, or gives back what is left of it.
+    fn finish(&self, request: Request, outcome: Answer) -> Option<Request> {
+        match (request, outcome) {
+            (request, Answer::Refused(error)) => request.fail(error),
+            (Request::Accept { mut records, mut receipts, room, reply }, Answer::Receipts(new)) => {
+                for (record, receipt) in records.drain(..new.len()).zip(&new) {
+                    if let Receipt::First(seq) = *receipt {
+                        self.shared.window(record.traffic).publish(Stored {
+                            seq,
+                            place: Place::Queue(record.traffic),
+                            call: Ok(record.call),
+                            why: None,
+                            attempts: Attempts::default(),
+                        });
+                    }
+                }
+                receipts.extend(new);
+                if !records.is_empty() {
+                    return Some(Request::Accept { records, receipts, room, reply });
+                }
+                drop(room);
+                answer(reply, Ok(receipts));
+            }
+            (Request::Redrive(redrive), Answer::Moved(count, last)) => {
+                let moved = redrive.moved + count;
+                let left =
+                    redrive.left.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+                match last {
+                    Some(after) if left > 0 => {
+                        return Some(Request::Redrive(Redrive { after, left, moved, ..redrive }));
+                    }
+                    _ => answer(redrive.reply, Ok(moved)),
+                }
+            }
+            (Request::Commit { reply, .. } | Request::Note { reply, .. }, _) => {
+                answer(reply, Ok(()))
+            }
+            (Request::Maintain { reply, .. }, _) => {
+                self.shared.space.restore_ballast();
+                answer(reply, Ok(()));
+            }
+            (request, _) => request.fail(JournalError::Failed("it was not served".into())),
+        }
+        None
+    }
+
+    #[cfg(test)]
+    fn inspect(&self, inspection: super::requests::Inspection) {
+        if let Some(connection) = locked(&self.shared.writing).as_ref() {
+            (inspection.0)(connection);
+        }
+    }
+
+    /// Writes the note of a stop in good order, closes everything, and only then answers.
+    fn close(self, reply: ReplyTo<()>) {
+        let Self { requests, shared, options, lock, .. } = self;
+        let result = with(&shared.writing, |connection| {
+            if !options.keep_stop_note {
+                schema::set_meta(connection, "stopped", Some("clean"))?;
+            }
+            Ok(())
+        });
+        for database in [&shared.reading, &shared.asking] {
+            locked(database).take();
+        }
+        // The last connection that goes writes the log into the file.
+        locked(&shared.writing).take();
+        drop(lock);
+        while let Ok(request) = requests.try_recv() {
+            request.fail(closed());
+        }
+        answer(reply, result);
+    }
+
+    /// The time that expiry in this transaction goes by.
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Remembers how much of the file is in use.
+    pub(super) fn note_used(&self, bytes: u64) {
+        self.shared.used_bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Events that left their place are neither handed out again nor waited for.
+fn forget(shared: &Shared, gone: &[(Place, super::Seq)]) {
+    let mut taken = locked(&shared.taken);
+    for (place, seq) in gone {
+        if let Place::Deferred = place {
+            taken.remove(seq);
+        }
+    }
+    drop(taken);
+    for (place, seq) in gone {
+        if let Place::Queue(traffic) = place {
+            shared.window(*traffic).forget(*seq);
+        }
+    }
+}
