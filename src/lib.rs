@@ -38,3 +38,4 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod emulator;
+pub mod server;
