@@ -39,3 +39,4 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod emulator;
+pub mod server;

@@ -1,1 +1,389 @@
 //! Stage 1: bytes become raw calls; decides who is asking and what the sender is answered.
+//!
+//! A request is admitted by what its head says ([`Intake::admit`]), then its body is taken apart and
+//! every element stored with its exact bytes ([`Intake::accept`]); the sender is answered when the
+//! journal has all of it on disk. What is wrong with a single element is found later and makes it a
+//! dead letter: here it never costs its neighbours anything.
+//!
+//! Trust: an element is trusted with deletions when a secret vouches for it. The source's token
+//! vouches for the whole request, on the SDK paths too; a signature for what it was made of, which on
+//! Segment's batches is the first element alone; a write key for nothing. A source without any secret
+//! is open to clients on this machine only, and they are trusted.
+//!
+//! Not here: routes and the listener ([`crate::server`]), what a call means ([`crate::spec`]).
+
+mod body;
+mod browser;
+mod cors;
+mod credentials;
+mod error;
+mod http;
+mod measure;
+mod pixel;
+mod query;
+mod split;
+
+pub use error::IngestError;
+pub use measure::{METRIC_EVENTS, METRIC_REQUESTS};
+pub(crate) use cors::cors;
+pub(crate) use http::{
+    batch, ignored, picture, segment_settings, single, source_config, webhook,
+};
+pub(crate) use measure::measured;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::guard::replay;
+use crate::journal::{Accepted, Journal, Receipt};
+use crate::spec::{Arrival, Call, Ingress, RawCall};
+use credentials::{Covered, Credentials, Keyring, Opened, Signable};
+use measure::Refusals;
+use query::Query;
+use split::Unpacked;
+
+/// Bodies that inflate to more than about this are taken apart on a thread of their own, in bytes.
+const SMALL_BODY: usize = 256 * 1024;
+
+/// With the fields of its batch given to each element, a request may not take more than this many
+/// times its size limit in the journal.
+const MAX_EXPANSION: usize = 4;
+
+/// A name of a replay is cut here, in characters.
+const MAX_LABEL: usize = 100;
+
+/// Request headers that no script may see, whatever the configuration says.
+const SECRET_HEADERS: [&str; 5] =
+    ["authorization", "cookie", "proxy-authorization", "x-segue-token", "x-signature"];
+
+/// The door: shared by all workers.
+pub struct Intake {
+    config: Arc<Config>,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    keyring: Keyring,
+    on_loopback: bool,
+    shown_headers: Vec<HeaderName>,
+    refusals: Refusals,
+}
+
+/// What is served at a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Surface<'a> {
+    /// `/webhook/{source}`
+    Webhook(&'a str),
+    /// `/v1/track` and its like: one event, of the type that the path says (`None`: its own).
+    Single(Option<Call>),
+    /// `/v1/batch` and its like.
+    Batch,
+}
+
+/// The head of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// What was asked for.
+    pub surface: Surface<'a>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The query, as it stands in the URL.
+    pub query: &'a str,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
+}
+
+/// A request whose head is in order: what is known before its body is read.
+pub struct Admission {
+    packing: Packing,
+    source: Option<usize>,
+    trusted: bool,
+    credentials: Credentials,
+    replay: Option<Option<String>>,
+    ip: Option<String>,
+    headers: BTreeMap<String, String>,
+    encoding_is_known: bool,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Packing {
+    Webhook,
+    Single(Option<Call>),
+    Batch,
+}
+
+impl Admission {
+    /// How large the body may be, in bytes, before and after inflating.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+/// What became of a request that was answered with success.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Taken {
+    /// Elements that were stored.
+    pub first: usize,
+    /// Elements that were stored before.
+    pub duplicates: usize,
+}
+
+impl Intake {
+    /// A door to `journal` for the sources of `config`. Whether a source without secrets is served
+    /// depends on `config.listen`: only on a loopback address.
+    pub fn new(config: Arc<Config>, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+        let listen = config.listen.parse::<SocketAddr>();
+        let shown = |name: &String| name.to_ascii_lowercase().parse::<HeaderName>().ok();
+        Self {
+            keyring: Keyring::of(&config.source),
+            on_loopback: listen.is_ok_and(|listen| listen.ip().is_loopback()),
+            shown_headers: config
+                .ingest
+                .headers
+                .iter()
+                .filter_map(shown)
+                .filter(|name| !SECRET_HEADERS.contains(&name.as_str()))
+                .collect(),
+            refusals: Refusals::default(),
+            config,
+            journal,
+            clock,
+        }
+    }
+
+    /// How long a client may take to send a body.
+    pub fn body_deadline(&self) -> Duration {
+        self.config.ingest.body_deadline.duration()
+    }
+
+    /// Decides from a request's head whether its body is worth reading.
+    ///
+    /// # Errors
+    /// The source is unknown, or a secret that does not need the body is missing or wrong.
+    pub fn admit(&self, head: &RequestHead<'_>) -> Result<Admission, IngestError> {
+        let query = Query::parse(head.query);
+        let credentials = Credentials::read(head.headers, &query);
+        let limits = &self.config.ingest;
+        let (packing, source, trusted, limit) = match head.surface {
+            Surface::Webhook(name) => {
+                let at = self.config.source.iter().position(|source| source.name == name);
+                let at = at.ok_or(IngestError::UnknownSource)?;
+                let local = self.on_loopback && is_direct(head);
+                let opened = self.keyring.open_webhook(at, &credentials, local)?;
+                let trusted = matches!(opened, Opened::BySecret | Opened::Locally);
+                (Packing::Webhook, Some(at), trusted, limits.max_webhook_body_bytes)
+            }
+            Surface::Single(call) => {
+                let source = self.keyring.source_of(&credentials);
+                (Packing::Single(call), source, false, limits.max_body_bytes)
+            }
+            Surface::Batch => {
+                let source = self.keyring.source_of(&credentials);
+                (Packing::Batch, source, false, limits.max_body_bytes)
+            }
+        };
+        Ok(Admission {
+            packing,
+            source,
+            trusted,
+            credentials,
+            replay: replay_flag(head.headers, &query),
+            ip: client_ip(head),
+            headers: self.headers_for_scripts(head.headers),
+            encoding_is_known: encoding_is_known(head.headers),
+            limit,
+        })
+    }
+
+    /// Stores the events of an admitted request; returns when they are safe.
+    ///
+    /// # Errors
+    /// The body cannot be taken apart, its key or signature is wrong, or the journal takes nothing.
+    pub async fn accept(
+        self: &Arc<Self>,
+        admission: Admission,
+        body: Bytes,
+    ) -> Result<Taken, IngestError> {
+        let inflated = if body::is_gzip(&body) { body.len().saturating_mul(10) } else { body.len() };
+        let (source, batch) = if inflated > SMALL_BODY {
+            let intake = Arc::clone(self);
+            tokio::task::spawn_blocking(move || intake.take_apart(admission, &body))
+                .await
+                .map_err(|_| IngestError::JournalFailed)??
+        } else {
+            self.take_apart(admission, &body)?
+        };
+        let count = batch.len();
+        if count == 0 {
+            return Ok(Taken::default());
+        }
+        let receipts =
+            self.journal.accept(batch).await.map_err(|_| IngestError::JournalFailed)??;
+        measure::events(&self.config.source[source].name, count);
+        let first = receipts.iter().filter(|one| matches!(one, Receipt::First(_))).count();
+        Ok(Taken { first, duplicates: receipts.len() - first })
+    }
+
+    /// Inflates, unpacks, authenticates by what is in the body, and gives every element its envelope.
+    fn take_apart(
+        &self,
+        mut admission: Admission,
+        sent: &Bytes,
+    ) -> Result<(usize, Vec<Accepted>), IngestError> {
+        let plain = body::inflate(sent.clone(), admission.limit)?;
+        let unpacked = match split::unpack(&plain, admission.packing == Packing::Webhook) {
+            Err(IngestError::InvalidJson(_)) if !admission.encoding_is_known => {
+                return Err(IngestError::UnsupportedEncoding);
+            }
+            other => other?,
+        };
+        let (source, trust) = self.authenticate(&mut admission, &plain, &unpacked)?;
+        if admission.packing == Packing::Batch && !unpacked.is_batch {
+            return Err(IngestError::MissingBatch);
+        }
+        check_expansion(&unpacked, admission.limit)?;
+        Ok((source, self.raw_calls(admission, source, trust, unpacked)))
+    }
+
+    /// Finds the source where only the body names it, and what is trusted.
+    fn authenticate(
+        &self,
+        admission: &mut Admission,
+        plain: &[u8],
+        unpacked: &Unpacked,
+    ) -> Result<(usize, Covered), IngestError> {
+        let everything = |trusted: bool| match trusted {
+            true => Covered::Everything,
+            false => Covered::Nothing,
+        };
+        let credentials = &mut admission.credentials;
+        if admission.packing != Packing::Webhook {
+            if let (None, Some(key)) = (admission.source, &unpacked.write_key) {
+                credentials.add_key(key);
+                admission.source = self.keyring.source_of(credentials);
+            }
+            let source = admission.source.ok_or_else(|| Keyring::no_key(credentials))?;
+            return Ok((source, everything(self.keyring.has_token(source, credentials))));
+        }
+        let source = admission.source.ok_or(IngestError::UnknownSource)?;
+        let first: Vec<&[u8]> = unpacked
+            .wrapped_first
+            .iter()
+            .chain(unpacked.elements.first())
+            .map(|element| &element[..])
+            .collect();
+        let signed = Signable { whole: plain, first: &first, is_batch: unpacked.is_batch };
+        let covered = self.keyring.check_signature(source, credentials, &signed)?;
+        Ok((source, if admission.trusted { Covered::Everything } else { covered }))
+    }
+
+    fn raw_calls(
+        &self,
+        admission: Admission,
+        source: usize,
+        trust: Covered,
+        unpacked: Unpacked,
+    ) -> Vec<Accepted> {
+        let source = &self.config.source[source];
+        let ingress = match admission.packing {
+            Packing::Webhook => Ingress::Webhook,
+            Packing::Single(_) | Packing::Batch => Ingress::Api,
+        };
+        let call = match admission.packing {
+            // A batch that was sent to the address of single calls: its elements say what they are.
+            Packing::Single(call) if !unpacked.is_batch => call,
+            _ => None,
+        };
+        let accepted_at = self.clock.now();
+        let flag = admission.replay.or(source.replay.then_some(None));
+        let arrival = Arrival {
+            source: source.name.clone(),
+            ingress,
+            call,
+            accepted_at,
+            replay: None,
+            trusted: trust == Covered::Everything,
+            ip: admission.ip,
+            headers: admission.headers,
+            batch: unpacked.defaults.map(|(defaults, _)| Arc::new(defaults)),
+        };
+        let accepted = |(at, element): (usize, Bytes)| {
+            let mut call = RawCall::new(arrival.clone(), element);
+            call.arrival.trusted |= trust == Covered::FirstElement && at == 0;
+            let key = call.fingerprint().dedupe_key(&source.name);
+            let guard = &self.config.guard;
+            call.arrival.replay =
+                replay::at_acceptance(guard, ingress, accepted_at, flag.clone(), call.fields());
+            Accepted { key, call }
+        };
+        unpacked.elements.into_iter().enumerate().map(accepted).collect()
+    }
+
+    fn headers_for_scripts(&self, headers: &HeaderMap) -> BTreeMap<String, String> {
+        let shown = |name: &HeaderName| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        };
+        self.shown_headers.iter().filter_map(shown).collect()
+    }
+}
+
+/// The fields of a batch are kept with each of its elements; a few bytes of request must not become
+/// gigabytes of journal.
+fn check_expansion(unpacked: &Unpacked, limit: usize) -> Result<(), IngestError> {
+    let Some((_, size)) = &unpacked.defaults else { return Ok(()) };
+    if size.saturating_mul(unpacked.elements.len()) > limit.saturating_mul(MAX_EXPANSION) {
+        return Err(IngestError::BatchTooLarge(format!(
+            "{} events with {size} bytes of context and integrations for each",
+            unpacked.elements.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether everything is a replay by what the URL or a header says, and its name.
+fn replay_flag(headers: &HeaderMap, query: &Query) -> Option<Option<String>> {
+    let header = headers.get("x-segue-replay").and_then(|value| value.to_str().ok());
+    match query.get("replay").or(header)?.trim() {
+        "false" | "0" => None,
+        "" | "true" | "1" => Some(None),
+        label => Some(Some(label.chars().take(MAX_LABEL).collect())),
+    }
+}
+
+/// Whether the request comes from this machine without a proxy in between, as far as it can be told:
+/// what arrives through a proxy or a tunnel may come from anywhere.
+fn is_direct(head: &RequestHead<'_>) -> bool {
+    const TRACES: [&str; 5] =
+        ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    head.peer.is_some_and(|peer| peer.is_loopback())
+        && !TRACES.iter().any(|name| head.headers.contains_key(*name))
+}
+
+/// The client's address. A proxy on this machine is believed about whom it stands for: the last
+/// address is the one that it added itself.
+fn client_ip(head: &RequestHead<'_>) -> Option<String> {
+    let peer = head.peer?;
+    let forwarded = || {
+        let said = head.headers.get_all("x-forwarded-for").last()?.to_str().ok()?;
+        said.rsplit(',').next()?.trim().parse::<IpAddr>().ok()
+    };
+    let client = if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer };
+    Some(client.to_canonical().to_string())
+}
+
+fn encoding_is_known(headers: &HeaderMap) -> bool {
+    let Some(encoding) = headers.get("content-encoding") else { return true };
+    ["gzip", "x-gzip", "identity", ""]
+        .iter()
+        .any(|known| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

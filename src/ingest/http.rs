@@ -1,0 +1,167 @@
+//! The handlers: decode, call the [`Intake`], encode. One for each shape of request; which URL has
+//! which is in [`crate::server`].
+
+use actix_web::http::header::{self, CONTENT_LENGTH};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use bytes::Bytes;
+use tracing::Instrument;
+
+use super::query::Query;
+use super::{IngestError, Intake, RequestHead, Surface, Taken, body, browser, pixel};
+use crate::spec::Call;
+
+/// Some SDKs parse the answer and retry when it is not this.
+const SUCCESS: &str = r#"{"success":true}"#;
+
+/// `POST /webhook/{source}`
+pub(crate) async fn webhook(
+    request: HttpRequest,
+    payload: web::Payload,
+    intake: web::Data<Intake>,
+    source: web::Path<String>,
+) -> HttpResponse {
+    receive(Surface::Webhook(&source), &request, payload, &intake).await
+}
+
+/// `POST /v1/track` and its like; `None` where Segue knows no such call and keeps it as it is.
+pub(crate) async fn single(
+    call: Option<Call>,
+    request: HttpRequest,
+    payload: web::Payload,
+    intake: web::Data<Intake>,
+) -> HttpResponse {
+    receive(Surface::Single(call), &request, payload, &intake).await
+}
+
+/// `POST /v1/batch` and its like.
+pub(crate) async fn batch(
+    request: HttpRequest,
+    payload: web::Payload,
+    intake: web::Data<Intake>,
+) -> HttpResponse {
+    receive(Surface::Batch, &request, payload, &intake).await
+}
+
+/// `POST /v1/m`: what analytics.js measures about itself. Read, so that the connection can be used
+/// again, and ignored.
+pub(crate) async fn ignored(
+    request: HttpRequest,
+    payload: web::Payload,
+    intake: web::Data<Intake>,
+) -> HttpResponse {
+    let limit = intake.config.ingest.max_body_bytes;
+    let read = body::receive(payload, announced(&request), limit, intake.body_deadline()).await;
+    answer(&request, &intake, read.map(|_| Taken::default()))
+}
+
+/// `GET /v1/pixel/track` and its like. A picture whatever happens: it is shown in a mail.
+pub(crate) async fn picture(
+    call: Call,
+    request: HttpRequest,
+    intake: web::Data<Intake>,
+) -> HttpResponse {
+    let query = Query::parse(request.query_string());
+    let taken = match pixel::event(&query, intake.clock.now()) {
+        Ok(event) => take(Surface::Single(Some(call)), &request, &intake, event.into()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = taken {
+        refused(&request, &intake, &error);
+    }
+    HttpResponse::Ok()
+        .content_type("image/gif")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(pixel::GIF)
+}
+
+/// `GET /v1/projects/{key}/settings`, with which analytics.js starts.
+pub(crate) async fn segment_settings(
+    request: HttpRequest,
+    intake: web::Data<Intake>,
+    key: web::Path<String>,
+) -> HttpResponse {
+    let connection = request.connection_info();
+    match browser::segment_settings(&intake, &key, connection.host(), connection.scheme()) {
+        Ok(settings) => HttpResponse::Ok().json(settings),
+        Err(error) => answer(&request, &intake, Err(error)),
+    }
+}
+
+/// `GET /sourceConfig`, with which RudderStack's SDKs start.
+pub(crate) async fn source_config(
+    request: HttpRequest,
+    intake: web::Data<Intake>,
+) -> HttpResponse {
+    let query = Query::parse(request.query_string());
+    match browser::source_config(&intake, request.headers(), &query) {
+        Ok(config) => HttpResponse::Ok().json(config),
+        Err(error) => answer(&request, &intake, Err(error)),
+    }
+}
+
+async fn receive(
+    surface: Surface<'_>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    intake: &web::Data<Intake>,
+) -> HttpResponse {
+    let span = tracing::debug_span!("request", path = %pattern(request));
+    let taken = async {
+        let admission = intake.admit(&head(surface, request))?;
+        let (limit, deadline) = (admission.limit(), intake.body_deadline());
+        let body = body::receive(payload, announced(request), limit, deadline).await?;
+        intake.accept(admission, body).await
+    };
+    let taken = taken.instrument(span).await;
+    answer(request, intake, taken)
+}
+
+/// As [`receive`], for a body that is not sent but made of the query.
+async fn take(
+    surface: Surface<'_>,
+    request: &HttpRequest,
+    intake: &web::Data<Intake>,
+    body: Bytes,
+) -> Result<Taken, IngestError> {
+    let admission = intake.admit(&head(surface, request))?;
+    intake.accept(admission, body).await
+}
+
+fn head<'a>(surface: Surface<'a>, request: &'a HttpRequest) -> RequestHead<'a> {
+    RequestHead {
+        surface,
+        headers: request.headers(),
+        query: request.query_string(),
+        peer: request.peer_addr().map(|peer| peer.ip()),
+    }
+}
+
+fn answer(
+    request: &HttpRequest,
+    intake: &Intake,
+    taken: Result<Taken, IngestError>,
+) -> HttpResponse {
+    match taken {
+        Ok(taken) => {
+            tracing::debug!(events = taken.first, duplicates = taken.duplicates, "accepted");
+            HttpResponse::Ok().content_type("application/json").body(SUCCESS)
+        }
+        Err(error) => {
+            refused(request, intake, &error);
+            error.error_response()
+        }
+    }
+}
+
+fn refused(request: &HttpRequest, intake: &Intake, error: &IngestError) {
+    intake.refusals.note(&pattern(request), error, intake.clock.now());
+}
+
+/// The route, not the URL: it may hold a key.
+fn pattern(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_default()
+}
+
+fn announced(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
