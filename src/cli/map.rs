@@ -117,10 +117,7 @@ impl Mapper {
             transport: args.transport,
             region: args.region,
             authorization: format!("Basic {encoded}"),
-            options: Options {
-                device_token_event: args.device_token_event,
-                ..Options::default()
-            },
+            options: Options { device_token_event: args.device_token_event, ..Options::default() },
         })
     }
 
@@ -133,8 +130,7 @@ impl Mapper {
     }
 
     fn requests(&self, line: Bytes, now: Time) -> Result<Line, DeadLetter> {
-        let arrival =
-            Arrival { ingress: Ingress::Webhook, accepted_at: now, ..Arrival::default() };
+        let arrival = Arrival { ingress: Ingress::Webhook, accepted_at: now, ..Arrival::default() };
         let event = normalise(&mut RawCall::new(arrival, line), self.mapping.vendor())?;
         let subject = self.mapping.subject(&event);
         match self.mapping.operations(&event, &subject, &self.options)? {
@@ -192,3 +188,6 @@ impl ValueEnum for Region {
         Some(self.as_str().into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,19 +140,15 @@ impl<'e> Attributes<'e> {
         self.set.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// Writes all attributes but those called `except` into a map that may hold more.
-    pub(super) fn write_into<M: SerializeMap>(
-        &self,
-        map: &mut M,
-        except: &[&str],
-    ) -> Result<(), M::Error> {
-        for (name, value) in self.sent().filter(|(name, _)| !except.contains(&name.as_str())) {
+    /// Writes all attributes into a map that may hold more.
+    pub(super) fn write_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        for (name, value) in self.sent() {
             match self.dates {
                 Dates::AsSent => map.serialize_entry(name, value)?,
                 Dates::Seconds => map.serialize_entry(name, &Dated(value))?,
             }
         }
-        for (name, value) in self.settings().filter(|(name, _)| !except.contains(name)) {
+        for (name, value) in self.settings() {
             map.serialize_entry(name, value)?;
         }
         Ok(())
@@ -162,7 +158,7 @@ impl<'e> Attributes<'e> {
 impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        self.write_into(&mut map, &[])?;
+        self.write_into(&mut map)?;
         map.end()
     }
 }
@@ -203,10 +199,7 @@ mod tests {
         attributes.set("d", Setting::Flag(true));
         attributes.set("d", Setting::Flag(false));
         attributes.set_default("a", Setting::Seconds(9));
-        assert_eq!(
-            serde_json::to_string(&attributes).unwrap(),
-            r#"{"a":1,"c":"three","d":false}"#
-        );
+        assert_eq!(serde_json::to_string(&attributes).unwrap(), r#"{"a":1,"c":"three","d":false}"#);
         assert!(attributes.contains("c") && !attributes.contains("b"));
     }
 

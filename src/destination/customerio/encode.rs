@@ -59,14 +59,9 @@ pub enum Encoded {
 pub(super) fn encode(operation: &Operation<'_>, transport: Transport) -> Result<Encoded, MapError> {
     match (operation, transport) {
         (Operation::Metric(metric), _) => call(Method::Post, METRICS.into(), Some(metric)),
-        (_, Transport::V2) if needs_v1(operation) => match v1(operation)? {
-            Some(call) => Ok(call),
-            None => item(operation),
-        },
-        (_, Transport::V1) => match v1(operation)? {
-            Some(call) => Ok(call),
-            None => item(operation),
-        },
+        (_, Transport::V1) | (Operation::Identify(Identify { instructs: true, .. }), _) => {
+            v1(operation)?.map_or_else(|| item(operation), Ok)
+        }
         (Operation::Event(event), Transport::V2) => {
             let bytes = json(operation)?;
             if bytes.len() <= limits::ITEM_BYTES {
@@ -83,12 +78,6 @@ pub(super) fn encode(operation: &Operation<'_>, transport: Transport) -> Result<
     }
 }
 
-/// A trait called `cio_relationships` is an instruction on v1 and nothing on v2.
-fn needs_v1(operation: &Operation<'_>) -> bool {
-    matches!(operation, Operation::Identify(identify)
-        if identify.relationship.is_none() && identify.attributes.contains("cio_relationships"))
-}
-
 fn item(operation: &Operation<'_>) -> Result<Encoded, MapError> {
     let bytes = json(operation)?;
     limits::within(operation.name(), bytes.len(), limits::ITEM_BYTES)?;
@@ -98,6 +87,12 @@ fn item(operation: &Operation<'_>) -> Result<Encoded, MapError> {
 /// The request of Track v1, or `None` where v1 has none.
 fn v1(operation: &Operation<'_>) -> Result<Option<Encoded>, MapError> {
     match operation {
+        // What is only an attribute on v2 would be an instruction here.
+        Operation::Identify(identify)
+            if !identify.instructs && identify.attributes.contains("cio_relationships") =>
+        {
+            Ok(None)
+        }
         Operation::Identify(identify) => match person_path(identify.who.person(), "") {
             Some(path) => call(Method::Put, path, Some(&V1Identify(identify))).map(Some),
             None => Ok(None),
@@ -141,11 +136,7 @@ fn at(method: Method, person: &PersonId, rest: &str) -> Result<Option<Encoded>, 
     Ok(person_path(Some(person), rest).map(|path| Encoded::Call { method, path, body: None }))
 }
 
-fn call<T: Serialize>(
-    method: Method,
-    path: String,
-    body: Option<&T>,
-) -> Result<Encoded, MapError> {
+fn call<T: Serialize>(method: Method, path: String, body: Option<&T>) -> Result<Encoded, MapError> {
     Ok(Encoded::Call { method, path, body: body.map(json).transpose()? })
 }
 
@@ -266,12 +257,9 @@ struct V1Identify<'a>(&'a Identify<'a>);
 impl Serialize for V1Identify<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        match &self.0.relationship {
-            None => self.0.attributes.write_into(&mut map, &[])?,
-            Some(relationship) => {
-                self.0.attributes.write_into(&mut map, &["cio_relationships"])?;
-                map.serialize_entry("cio_relationships", &V1Relationship(relationship))?;
-            }
+        self.0.attributes.write_into(&mut map)?;
+        if let Some(relationship) = &self.0.relationship {
+            map.serialize_entry("cio_relationships", &V1Relationship(relationship))?;
         }
         map.serialize_entry("_timestamp", &self.0.timestamp.secs())?;
         map.end()

@@ -68,6 +68,9 @@ pub struct Identify<'e> {
     pub(super) who: Who,
     pub(super) attributes: Attributes<'e>,
     pub(super) relationship: Option<Relationship<'e>>,
+    /// Whether an attribute called `cio_relationships` is the instruction that Track v1 knows, and
+    /// no attribute.
+    pub(super) instructs: bool,
     pub(super) timestamp: Time,
 }
 
@@ -198,7 +201,8 @@ impl<'e> Operation<'e> {
         let mut attributes = Attributes::none();
         attributes.set("anonymous_id", Setting::Text(anonymous_id.into()));
         let who = Who::Person(person);
-        Self::Identify(Identify { who, attributes, relationship: None, timestamp })
+        let (relationship, instructs) = (None, false);
+        Self::Identify(Identify { who, attributes, relationship, instructs, timestamp })
     }
 
     /// The name in traces and metrics.

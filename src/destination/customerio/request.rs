@@ -102,8 +102,11 @@ mod tests {
 
     #[test]
     fn a_call_without_a_body_has_an_empty_one() {
-        let call =
-            Encoded::Call { method: Method::Delete, path: "/api/v1/customers/u".into(), body: None };
+        let call = Encoded::Call {
+            method: Method::Delete,
+            path: "/api/v1/customers/u".into(),
+            body: None,
+        };
         assert!(Request::from(call).body.is_empty());
     }
 }

@@ -50,9 +50,8 @@ impl From<MapError> for DeadLetter {
         };
         let letter = Self::new(code, Stage::Mapping, error.to_string());
         match error {
-            MapError::Limit { field, limit, size, unit } => letter.with_detail(
-                json!({ "field": field, "limit": limit, "size": size, "unit": unit }),
-            ),
+            MapError::Limit { field, limit, size, unit } => letter
+                .with_detail(json!({ "field": field, "limit": limit, "size": size, "unit": unit })),
             _ => letter,
         }
     }

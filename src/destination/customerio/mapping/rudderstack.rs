@@ -124,7 +124,9 @@ fn identify<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapEr
     }
     let who = Who::Person(person.clone());
     let timestamp = event.time().at;
-    Ok(Mapped::one(Operation::Identify(Identify { who, attributes, relationship: None, timestamp })))
+    let instructs = attributes.contains("cio_relationships");
+    let identify = Identify { who, attributes, relationship: None, instructs, timestamp };
+    Ok(Mapped::one(Operation::Identify(identify)))
 }
 
 /// Reverse ETL names the column that identifies a row; it is an attribute too, where there are any.
@@ -183,9 +185,9 @@ fn track<'e>(
     subject: &Subject,
     options: &Options,
 ) -> Result<Mapped<'e>, MapError> {
-    let name = event
-        .name()
-        .ok_or(MapError::Malformed { message: "a track event needs a name: event must be a text" })?;
+    let name = event.name().ok_or(MapError::Malformed {
+        message: "a track event needs a name: event must be a text",
+    })?;
     let registers = matches!(name, "Application Installed" | "Application Opened")
         || options.device_token_event.as_deref() == Some(name);
     let token = || id_at(event.context(), &["device", "token"]);

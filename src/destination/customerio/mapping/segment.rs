@@ -24,16 +24,8 @@ const NOT_ATTRIBUTES: [&str; 6] = [
 ];
 
 /// What may become of a message.
-const METRICS: [&str; 8] = [
-    "delivered",
-    "opened",
-    "clicked",
-    "converted",
-    "spammed",
-    "bounced",
-    "dropped",
-    "deferred",
-];
+const METRICS: [&str; 8] =
+    ["delivered", "opened", "clicked", "converted", "spammed", "bounced", "dropped", "deferred"];
 
 /// `userId`, and for an identify the e-mail address among its traits.
 pub(super) fn person(event: &Event) -> Option<PersonId> {
@@ -45,10 +37,7 @@ pub(super) fn person(event: &Event) -> Option<PersonId> {
     Some(PersonId::from_text(&text))
 }
 
-pub(super) fn operations<'e>(
-    event: &'e Event,
-    subject: &Subject,
-) -> Result<Mapped<'e>, MapError> {
+pub(super) fn operations<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError> {
     match event.call() {
         Call::Identify => identify(event, subject),
         Call::Group => group(event, subject),
@@ -90,7 +79,9 @@ fn identify<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapEr
             .map(|object| Attributes::of(Some(object), Dates::AsSent)),
     });
     let timestamp = event.time().at;
-    Ok(Mapped::one(Operation::Identify(Identify { who, attributes, relationship, timestamp })))
+    let instructs = false;
+    let identify = Identify { who, attributes, relationship, instructs, timestamp };
+    Ok(Mapped::one(Operation::Identify(identify)))
 }
 
 /// When somebody or something was created. `created_at` wins, and an empty one hides the other;
