@@ -36,7 +36,9 @@ pub mod pipeline;
 pub mod relay;
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod emulator;
 pub mod server;
+pub mod telemetry;

@@ -1,22 +1,20 @@
-//! Segue.
+//! Segue's command line.
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use segue::cli::Cli;
 
-/// A proxy between Segment or RudderStack and Customer.io.
-#[derive(Parser)]
-enum Command {
-    Map(segue::cli::map::MapArgs),
-}
+/// Scripts and JSON allocate all the time, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Command::Map(args) = Command::parse();
-    match segue::cli::map::run(args) {
+    match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("segue: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }

@@ -123,7 +123,13 @@ pub struct Frozen {
 /// Runs the pure stages on one call.
 ///
 /// `attempt` counts how often it was processed before.
-pub fn prepare(config: &Config, runner: &mut Runner, call: RawCall, attempt: u32, now: Time) -> Prepared {
+pub fn prepare(
+    config: &Config,
+    runner: &mut Runner,
+    call: RawCall,
+    attempt: u32,
+    now: Time,
+) -> Prepared {
     prepare_with(config, runner, call, (attempt, now), &mut |runner, event, context| {
         let made = runner.run(event.clone(), context);
         match made {
@@ -161,7 +167,8 @@ fn prepare_with(
 ) -> Prepared {
     let bundle = Arc::from(runner.bundle().hash());
     let mut origin = Origin::of(&call.arrival);
-    let over = |origin, outcome| Prepared { origin, result: Err(outcome), bundle: Arc::clone(&bundle) };
+    let over =
+        |origin, outcome| Prepared { origin, result: Err(outcome), bundle: Arc::clone(&bundle) };
     let Some(source) = config.source(&call.arrival.source) else {
         let letter = DeadLetter::new(
             DeadCode::UnknownSource,
@@ -185,7 +192,8 @@ fn prepare_with(
         Made::Failed(error) => Err(Outcome::DeadLettered(error.dead_letter())),
     };
     let result = result.map(|events| {
-        let judge = |(index, scripted)| part(config, source, &call.arrival, runner, (index, scripted), now);
+        let judge =
+            |(index, scripted)| part(config, source, &call.arrival, runner, (index, scripted), now);
         (0..).zip(events).map(judge).collect()
     });
     Prepared { origin, result, bundle }
@@ -194,7 +202,9 @@ fn prepare_with(
 /// Type and name of an event, as in `track Order Completed`.
 fn title(event: &Event) -> String {
     match event.name() {
-        Some(name) => format!("{} {}", event.call().as_str(), name.chars().take(100).collect::<String>()),
+        Some(name) => {
+            format!("{} {}", event.call().as_str(), name.chars().take(100).collect::<String>())
+        }
         None => event.call().as_str().to_owned(),
     }
 }
@@ -265,14 +275,19 @@ fn part(
 /// enough for that.
 fn needs_secret(part: &Part) -> bool {
     part.event.call() == Call::Delete
-        || matches!(part.case.canonical.as_str(), "user_deleted" | "user_suppressed" | "user_unsuppressed")
+        || matches!(
+            part.case.canonical.as_str(),
+            "user_deleted" | "user_suppressed" | "user_unsuppressed"
+        )
 }
 
 /// The facts that [`resolve`] will ask for, so that they can be loaded for many parts at once.
 pub fn facts_about(config: &Config, part: &Part) -> Vec<FactKey> {
     let Some(source) = config.source(&part.case.source) else { return Vec::new() };
     let mut keys = identity::facts_about(&question(source, part));
-    keys.extend(part.hints.dedupe_by.as_ref().map(|key| guard::keys::fact_key(key, &source.dedupe_scope)));
+    keys.extend(
+        part.hints.dedupe_by.as_ref().map(|key| guard::keys::fact_key(key, &source.dedupe_scope)),
+    );
     keys
 }
 
@@ -294,7 +309,9 @@ pub fn resolve(
         ))));
     };
     match (part.verdict.action, &part.verdict.drop) {
-        (Action::Drop, Some(reason)) => return Ok(Resolved::over(Outcome::Dropped(reason.clone()))),
+        (Action::Drop, Some(reason)) => {
+            return Ok(Resolved::over(Outcome::Dropped(reason.clone())));
+        }
         (Action::Drop, None) => {
             return Ok(Resolved::over(Outcome::DeadLettered(DeadLetter::new(
                 DeadCode::NeedsSecret,
@@ -333,7 +350,8 @@ pub fn resolve(
     let sends = matches!(resolved.end, Some(Outcome::Delivered));
     if sends
         && resolution.tell_first
-        && let (Some(person), Some(anonymous)) = (&resolution.subject.person, &resolution.subject.anonymous)
+        && let (Some(person), Some(anonymous)) =
+            (&resolution.subject.person, &resolution.subject.anonymous)
     {
         operations.insert(0, Operation::link(person.clone(), anonymous.clone(), told_at(part)));
     }
@@ -414,7 +432,8 @@ fn claim(
         }
         _ => {
             let person = resolution.subject.person.as_ref().map(PersonId::key);
-            let holder = Holder::new(event, person, resolution.subject.anonymous.clone()).to_fact(now);
+            let holder =
+                Holder::new(event, person, resolution.subject.anonymous.clone()).to_fact(now);
             facts.teach(key.clone(), Some(holder.clone()));
             resolved.taught.push((key.clone(), Some(holder)));
             resolved.holds = Some(key);

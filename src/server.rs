@@ -10,9 +10,7 @@ use std::time::Duration;
 use actix_web::dev::{Server as Running, ServerHandle};
 use actix_web::http::header;
 use actix_web::middleware::{NormalizePath, from_fn};
-use actix_web::{
-    App, HttpResponse, HttpServer, Resource, ResponseError, guard, web,
-};
+use actix_web::{App, HttpResponse, HttpServer, Resource, ResponseError, guard, web};
 use serde_json::json;
 
 use crate::config::Config;

@@ -90,6 +90,27 @@ pub fn parse(
     Ok(config)
 }
 
+/// Checks that the emulator does not stand in for Customer.io where others could take it for the
+/// real thing, unless `demo` says that it is meant.
+///
+/// # Errors
+/// What to do instead.
+pub fn check_exposure(config: &Config, demo: bool) -> Result<(), ConfigError> {
+    let loopback =
+        config.listen.parse::<SocketAddr>().is_ok_and(|listen| listen.ip().is_loopback());
+    if config.destination == DestinationKind::Emulator && !loopback && !demo {
+        return Err(ConfigError {
+            file: "destination".into(),
+            line: None,
+            message: format!(
+                "events would go to the emulator, and {} is reachable from outside: configure [customerio], or say --demo",
+                config.listen
+            ),
+        });
+    }
+    Ok(())
+}
+
 struct Source<'a> {
     text: &'a str,
     file: &'a str,

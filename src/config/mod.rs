@@ -9,7 +9,7 @@ mod load;
 mod source;
 mod values;
 
-pub use load::{ConfigError, Loaded, load, parse};
+pub use load::{ConfigError, Loaded, check_exposure, load, parse};
 pub use source::{AnonymousPolicy, IdentityConfig, PrimaryId, SourceConfig, StitchPolicy};
 pub use values::{Secret, Span};
 
@@ -225,13 +225,13 @@ impl Default for AdminConfig {
 pub struct LogConfig {
     /// `text` or `json`. Default: `text`.
     pub format: LogFormat,
-    /// A filter as of `tracing`: `info`, `segue=debug`. Default: `info`.
+    /// A filter as of `tracing`, such as `info` or `segue=debug`. Default: `info,actix_server=warn`.
     pub filter: String,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".into() }
+        Self { format: LogFormat::Text, filter: "info,actix_server=warn".into() }
     }
 }
 

@@ -261,7 +261,9 @@ impl Courier {
     /// The items of an event that are on their way.
     pub fn flying(&self, traffic: Traffic, seq: Seq) -> Vec<ItemId> {
         let mut items = self.queues.of_event(traffic, seq);
-        items.retain(|id| self.queues.entry(*id).is_some_and(|entry| entry.state == State::InFlight));
+        items.retain(|id| {
+            self.queues.entry(*id).is_some_and(|entry| entry.state == State::InFlight)
+        });
         items
     }
 

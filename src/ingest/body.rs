@@ -47,9 +47,9 @@ pub(super) async fn receive(
     };
     match tokio::time::timeout(deadline, reading).await {
         Ok(read) => read,
-        Err(_) => Err(IngestError::BodyTimeout(
-            u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
-        )),
+        Err(_) => {
+            Err(IngestError::BodyTimeout(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)))
+        }
     }
 }
 

@@ -40,8 +40,7 @@ pub(super) fn source_config(
     query: &Query,
 ) -> Result<Value, IngestError> {
     let credentials = Credentials::read(headers, query);
-    let at =
-        intake.keyring.source_of(&credentials).ok_or_else(|| Keyring::no_key(&credentials))?;
+    let at = intake.keyring.source_of(&credentials).ok_or_else(|| Keyring::no_key(&credentials))?;
     let name = &intake.config.source[at].name;
     let now = intake.clock.now().to_string();
     let key = query.get("writeKey").unwrap_or_default();

@@ -88,10 +88,7 @@ pub(crate) async fn segment_settings(
 }
 
 /// `GET /sourceConfig`, with which RudderStack's SDKs start.
-pub(crate) async fn source_config(
-    request: HttpRequest,
-    intake: web::Data<Intake>,
-) -> HttpResponse {
+pub(crate) async fn source_config(request: HttpRequest, intake: web::Data<Intake>) -> HttpResponse {
     let query = Query::parse(request.query_string());
     match browser::source_config(&intake, request.headers(), &query) {
         Ok(config) => HttpResponse::Ok().json(config),

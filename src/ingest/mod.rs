@@ -23,13 +23,11 @@ mod pixel;
 mod query;
 mod split;
 
-pub use error::IngestError;
-pub use measure::{METRIC_EVENTS, METRIC_REQUESTS};
 pub(crate) use cors::cors;
-pub(crate) use http::{
-    batch, ignored, picture, segment_settings, single, source_config, webhook,
-};
+pub use error::IngestError;
+pub(crate) use http::{batch, ignored, picture, segment_settings, single, source_config, webhook};
 pub(crate) use measure::measured;
+pub use measure::{METRIC_EVENTS, METRIC_REQUESTS};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -210,7 +208,8 @@ impl Intake {
         admission: Admission,
         body: Bytes,
     ) -> Result<Taken, IngestError> {
-        let inflated = if body::is_gzip(&body) { body.len().saturating_mul(10) } else { body.len() };
+        let inflated =
+            if body::is_gzip(&body) { body.len().saturating_mul(10) } else { body.len() };
         let (source, batch) = if inflated > SMALL_BODY {
             let intake = Arc::clone(self);
             tokio::task::spawn_blocking(move || intake.take_apart(admission, &body))

@@ -64,7 +64,9 @@ impl Core {
     ) -> Result<Self, JournalError> {
         let mut blocked: HashMap<Arc<str>, Blocked> = HashMap::new();
         for (key, seq) in journal.blocked_keys()? {
-            let entry = blocked.entry(key.into()).or_insert_with(|| Blocked { events: BTreeSet::new(), due: now });
+            let entry = blocked
+                .entry(key.into())
+                .or_insert_with(|| Blocked { events: BTreeSet::new(), due: now });
             entry.events.insert(seq);
         }
         Ok(Self {
@@ -99,7 +101,12 @@ impl Core {
     ///
     /// # Errors
     /// When the journal cannot be read; the event must be given again.
-    pub fn admit(&mut self, stored: &Stored, prepared: &Prepared, now: Time) -> Result<(), JournalError> {
+    pub fn admit(
+        &mut self,
+        stored: &Stored,
+        prepared: &Prepared,
+        now: Time,
+    ) -> Result<(), JournalError> {
         let mut event = Unsettled::new(stored, prepared);
         let parts = match &prepared.result {
             Ok(parts) => parts,

@@ -20,7 +20,6 @@ pub(super) struct Unsettled {
     pub(super) place: Place,
     pub(super) attempts: Attempts,
     pub(super) origin: Origin,
-    pub(super) bundle: Arc<str>,
     pub(super) parts: HashMap<u32, Progress>,
     pub(super) keys: BTreeSet<Arc<str>>,
     pub(super) taught: Vec<(FactKey, Option<Fact>)>,
@@ -81,7 +80,6 @@ impl Unsettled {
             place: stored.place,
             attempts: stored.attempts.clone(),
             origin: prepared.origin.clone(),
-            bundle: Arc::clone(&prepared.bundle),
             parts: HashMap::new(),
             keys: BTreeSet::new(),
             taught: Vec::new(),
@@ -151,7 +149,8 @@ impl Unsettled {
                 self.trail.answer = status.to_string();
                 let said = [error.reason.as_str(), &error.field, &error.message];
                 let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
-                let message = format!("Customer.io refused the operation {name}: {}", said.join(", "));
+                let message =
+                    format!("Customer.io refused the operation {name}: {}", said.join(", "));
                 let detail = json!({"operation": name, "status": status, "reason": error.reason,
                     "field": error.field, "message": error.message});
                 reject(DeadCode::Rejected, message, detail);
@@ -161,7 +160,8 @@ impl Unsettled {
                 reject(DeadCode::LimitExceeded, message, json!({"operation": name, "status": 413}));
             }
             Fate::Expired => {
-                let message = format!("the operation {name} could not be delivered within the age budget");
+                let message =
+                    format!("the operation {name} could not be delivered within the age budget");
                 reject(DeadCode::Expired, message, json!({"operation": name}));
             }
             Fate::Postponed { due, first_failed, status } => {
@@ -190,7 +190,13 @@ impl Unsettled {
     pub(super) fn conclude(mut self, seq: Seq, now: Time) -> (Change, Report) {
         let parked = self.parts.values().filter_map(|progress| progress.parked_until).min();
         let postponed = self.postponed.take().or_else(|| {
-            parked.map(|due| Postponed { why: Why::Parked, due, first_failed: None, status: None, error: None })
+            parked.map(|due| Postponed {
+                why: Why::Parked,
+                due,
+                first_failed: None,
+                status: None,
+                error: None,
+            })
         });
         match postponed {
             Some(postponed) => self.defer(seq, postponed, now),
@@ -200,9 +206,11 @@ impl Unsettled {
 
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
         let waiting = |progress: &Progress| {
-            progress.parked_until.is_some() || (postponed.why == Why::Retry && progress.rejected.is_empty())
+            progress.parked_until.is_some()
+                || (postponed.why == Why::Retry && progress.rejected.is_empty())
         };
-        let done = self.parts.iter().filter(|(_, progress)| !waiting(progress)).map(|(index, _)| *index);
+        let done =
+            self.parts.iter().filter(|(_, progress)| !waiting(progress)).map(|(index, _)| *index);
         let mut attempts = self.attempts;
         attempts.done_parts.extend(done);
         attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
@@ -230,13 +238,17 @@ impl Unsettled {
             error: postponed.error,
             facts: self.taught,
         };
-        (Change::Defer(deferral), Report { seq, trail: self.trail, letter: None, exit: self.origin.exit })
+        (
+            Change::Defer(deferral),
+            Report { seq, trail: self.trail, letter: None, exit: self.origin.exit },
+        )
     }
 
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
         let outcome = self.outcome();
         if !matches!(outcome, Outcome::Delivered) {
-            let held: Vec<_> = self.parts.values().filter_map(|progress| progress.holds.clone()).collect();
+            let held: Vec<_> =
+                self.parts.values().filter_map(|progress| progress.holds.clone()).collect();
             let keeps = matches!(outcome, Outcome::Dropped(DropReason::DuplicateKey));
             self.taught.extend(held.into_iter().filter(|_| !keeps).map(|key| (key, None)));
         }
@@ -261,7 +273,8 @@ impl Unsettled {
         }
         let mut parts: Vec<_> = self.parts.iter_mut().collect();
         parts.sort_unstable_by_key(|(index, _)| **index);
-        let mut ends: Vec<Outcome> = parts.into_iter().map(|(index, progress)| progress.outcome(*index)).collect();
+        let mut ends: Vec<Outcome> =
+            parts.into_iter().map(|(index, progress)| progress.outcome(*index)).collect();
         ends.sort_by_key(|end| match end {
             Outcome::DeadLettered(_) => 0,
             Outcome::Delivered => 1,

@@ -16,8 +16,8 @@ use super::scripts::{self, Done, Job, Workshop};
 use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::delivery::{CourierConfig, Flight, FlightId, Standing};
-use crate::destination::customerio::client::Client;
-use crate::destination::customerio::request;
+use crate::destination::customerio::client::{Client, Probe};
+use crate::destination::customerio::request::{self, Request};
 use crate::destination::customerio::response::Answer;
 use crate::journal::{Journal, JournalError, Seq, Stored};
 use crate::outcome::{DeadCode, DeadLetter, Stage};
@@ -121,12 +121,18 @@ impl Relay {
         };
         let (jobs, work) = channel();
         let done = inbox.clone();
-        scripts::start(threads, &workshop, work, move |prepared| drop(done.send(Message::Prepared(prepared))))
-            .map_err(failed)?;
+        scripts::start(threads, &workshop, work, move |prepared| {
+            drop(done.send(Message::Prepared(prepared)))
+        })
+        .map_err(failed)?;
         let accepted = inbox.clone();
         self.journal.on_accepted(Box::new(move || drop(accepted.send(Message::Accepted))));
-        let core =
-            Core::new(Arc::clone(&self.config), Arc::clone(&self.journal), self.courier, self.clock.now())?;
+        let core = Core::new(
+            Arc::clone(&self.config),
+            Arc::clone(&self.journal),
+            self.courier,
+            self.clock.now(),
+        )?;
         let opened = self.journal.opened();
         let careful = if opened.clean || opened.pending.total() == 0 { 0 } else { CAREFUL };
         let driver = Driver {
@@ -199,7 +205,9 @@ impl Driver {
             }
             self.report();
             self.write();
-            let idle = self.in_flight == 0 && self.core.uncommitted() == 0 && self.failed_commits.is_empty();
+            let idle = self.in_flight == 0
+                && self.core.uncommitted() == 0
+                && self.failed_commits.is_empty();
             if stop_by.is_some_and(|by| idle || by <= now) {
                 return;
             }
@@ -229,7 +237,8 @@ impl Driver {
         match message {
             Message::Accepted => {
                 // A redrive wakes too, and what it put back may be due.
-                self.feed.look_at = self.feed.look_at.min(self.relay.clock.now().plus(Duration::from_millis(50)));
+                self.feed.look_at =
+                    self.feed.look_at.min(self.relay.clock.now().plus(Duration::from_millis(50)));
             }
             Message::Prepared(done) => self.prepared(done),
             Message::Answered(flight, answer) => {
@@ -246,7 +255,7 @@ impl Driver {
             }
             Message::Status(answer) => {
                 let standing = self.core.standing(self.relay.clock.now());
-                drop(answer.send(Status { unsettled: self.core.unsettled(), standing }));
+                let _ = answer.send(Status { unsettled: self.core.unsettled(), standing });
             }
             Message::Stop => {}
         }
@@ -372,9 +381,11 @@ impl Driver {
         let (client, inbox) = (Arc::clone(&self.relay.client), self.inbox.clone());
         self.runtime.spawn(async move {
             let (id, answer) = match flight {
-                Flight::Batch(id, items) => (id, client.send(&request::batch_request(&items)).await),
-                Flight::Call(id, call) => (id, client.send(&request::call_request(call)).await),
-                Flight::Probe(id) => (id, client.probe().await),
+                Flight::Batch(id, items) => {
+                    (id, client.send(&request::batch_request(&items)).await)
+                }
+                Flight::Call(id, call) => (id, client.send(&Request::from(call)).await),
+                Flight::Probe(id) => (id, read_probe(client.region_probe().await)),
             };
             drop(inbox.send(Message::Answered(id, answer)));
         });
@@ -407,10 +418,28 @@ impl Driver {
                     tokio::time::sleep(HEARTBEAT).await;
                     Message::CommitFailed(commit, error)
                 }
-                Err(_) => Message::CommitFailed(commit, JournalError::Failed("it was closed".into())),
+                Err(_) => {
+                    Message::CommitFailed(commit, JournalError::Failed("it was closed".into()))
+                }
             };
             drop(inbox.send(message));
         });
+    }
+}
+
+/// Whether a pause may end.
+fn read_probe(probe: Probe) -> Answer {
+    match probe {
+        Probe::Region(_) => Answer::Accepted { rejected: Vec::new() },
+        Probe::Unauthorized { status } => Answer::Unauthorized { status },
+        // A proxy that does not know the question: the next request will show.
+        Probe::Unreadable { status } if status < 500 => Answer::Accepted { rejected: Vec::new() },
+        Probe::Unreadable { status } => {
+            Answer::TryAgain { status: Some(status), retry_after: None, unknown_fate: false }
+        }
+        Probe::Unreachable => {
+            Answer::TryAgain { status: None, retry_after: None, unknown_fate: false }
+        }
     }
 }
 

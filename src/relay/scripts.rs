@@ -1,7 +1,7 @@
 //! The script threads: each owns an engine and its compiled scripts, and prepares what it is given.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -64,7 +64,11 @@ fn work(workshop: &Workshop, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         runner.refresh(&workshop.bundle.load_full());
-        let events = job.events.into_iter().map(|stored| prepare_one(workshop, &mut runner, stored)).collect();
+        let events = job
+            .events
+            .into_iter()
+            .map(|stored| prepare_one(workshop, &mut runner, stored))
+            .collect();
         done(Done { ticket: job.ticket, events });
     }
 }

@@ -198,11 +198,6 @@ impl Event {
         &self.fields
     }
 
-    /// All fields, to be edited in place by a stage that keeps the guarantees of this type.
-    pub(crate) fn fields_mut(&mut self) -> &mut Object {
-        &mut self.fields
-    }
-
     /// The message id: the sender's, or a hash of the content.
     pub fn message_id(&self) -> &str {
         self.text("messageId").unwrap_or_default()

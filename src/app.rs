@@ -1,0 +1,252 @@
+//! The composition root: builds every stage from the configuration, starts and stops them in order.
+//!
+//! Events are taken only when everything behind the door stands; on the way down the door closes
+//! first, what is on its way to Customer.io gets its answer, and the journal is closed last.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::{Config, DestinationKind};
+use crate::delivery::CourierConfig;
+use crate::delivery::batch::Room;
+use crate::destination::customerio::client::{Client, ClientConfig};
+use crate::destination::customerio::limits;
+use crate::emulator::{self, Emulator};
+use crate::ingest::Intake;
+use crate::journal::Journal;
+use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::relay::{self, Relay};
+use crate::server::{Server, StopHandle};
+use crate::transform::Bundle;
+use crate::transform::reload::Reloader;
+
+/// Where the emulator listens under `serve`, if that is free.
+const EMULATOR_PORT: u16 = 8090;
+/// How long requests may take to end when the door closes.
+const DOOR_CLOSES_WITHIN: Duration = Duration::from_secs(3);
+/// How often the journal forgets what has expired.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// A running Segue.
+pub struct App {
+    addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    emulator: Option<emulator::Running>,
+    journal: Arc<dyn Journal>,
+    bundle: Arc<ArcSwap<Bundle>>,
+    relay: Arc<std::sync::Mutex<relay::Handle>>,
+    server: Option<StopHandle>,
+    admin: Option<admin::Running>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts everything. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// The first thing that cannot be started, and why.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let bundle = Arc::new(ArcSwap::from_pointee(load_bundle(&config)?));
+        let emulator = match config.destination {
+            DestinationKind::Emulator => Some(start_emulator(&clock)?),
+            DestinationKind::Customerio => None,
+        };
+        let client = Arc::new(connect(&config, emulator.as_ref())?);
+        let journal = open_journal(&config, &clock)?;
+        let reloader = Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(&bundle)));
+        let observer = admin::observer();
+        let relay = Relay {
+            config: Arc::clone(&config),
+            journal: Arc::clone(&journal),
+            clock: Arc::clone(&clock),
+            bundle: Arc::clone(&bundle),
+            client,
+            courier: courier_config(&config),
+            observer,
+        };
+        let relay = relay.start(tokio::runtime::Handle::current())?;
+        let relay = Arc::new(std::sync::Mutex::new(relay));
+        let admin = Admin {
+            config: Arc::clone(&config),
+            journal: Arc::clone(&journal),
+            clock: Arc::clone(&clock),
+            bundle: Arc::clone(&bundle),
+            relay: Arc::clone(&relay),
+            reloader: Arc::clone(&reloader),
+        };
+        let admin = Arc::new(admin);
+        let readiness = admin::readiness(Arc::clone(&admin));
+        let intake =
+            Arc::new(Intake::new(Arc::clone(&config), Arc::clone(&journal), Arc::clone(&clock)));
+        let server = Server::bind(&config, intake, readiness)
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let addr = server.addr();
+        let stop = server.stop_handle();
+        let mut tasks = vec![tokio::spawn(async move {
+            if let Err(error) = server.run().await {
+                tracing::error!(%error, "the listener failed");
+            }
+        })];
+        tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
+        let admin = admin::serve(admin)?;
+        if config.transforms.is_dir() {
+            tasks.push(tokio::spawn(Reloader::watch(reloader)));
+        }
+        Ok(Self {
+            addr,
+            admin_addr: admin.addr(),
+            emulator,
+            journal,
+            bundle,
+            relay,
+            server: Some(stop),
+            admin: Some(admin),
+            tasks,
+        })
+    }
+
+    /// Where events are taken.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where the operator's listener is.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The emulator that stands in for Customer.io, where one does.
+    pub fn emulator(&self) -> Option<&emulator::Running> {
+        self.emulator.as_ref()
+    }
+
+    /// The store.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    /// The scripts in force.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.bundle.load_full()
+    }
+
+    /// Stops everything in good order, within 10 s.
+    pub async fn stop(mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop(DOOR_CLOSES_WITHIN).await;
+        }
+        let relay = Arc::clone(&self.relay);
+        let stopped = tokio::task::spawn_blocking(move || {
+            relay.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stop();
+        });
+        drop(stopped.await);
+        if let Some(admin) = self.admin.take() {
+            admin.stop().await;
+        }
+        if let Ok(Err(error)) = self.journal.close().await {
+            tracing::error!(%error, "the journal could not be closed");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(emulator) = self.emulator.take() {
+            emulator.stop().await;
+        }
+    }
+}
+
+/// Loads the configured scripts; the shipped ones where there is no folder.
+///
+/// # Errors
+/// What is wrong with the scripts, with file and line.
+pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
+    if !config.transforms.is_dir() {
+        return Ok(Bundle::shipped());
+    }
+    Bundle::load(&config.transforms).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the scripts cannot be used:\n{}", lines.join("\n"))
+    })
+}
+
+/// Opens the journal of the configured folder.
+///
+/// # Errors
+/// When another process holds it, or it cannot be read.
+pub fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Journal>> {
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(Arc::new(SqliteJournal::open(journal_options(config), Arc::clone(clock))?))
+}
+
+/// The journal's options from the configuration.
+pub fn journal_options(config: &Config) -> SqliteOptions {
+    let journal = &config.journal;
+    SqliteOptions {
+        directory: config.data_dir.clone(),
+        dedupe_window: journal.dedupe_window.duration(),
+        dedupe_max_keys: usize::try_from(journal.dedupe_max_keys).unwrap_or(usize::MAX),
+        max_pending_rows: journal.max_pending,
+        max_bytes: journal.max_bytes,
+        disk_floor_bytes: journal.disk_floor_bytes,
+        trail_keep: journal.keep_trail.duration(),
+        dead_keep: journal.keep_dead_letters.duration(),
+        ..SqliteOptions::default()
+    }
+}
+
+/// How the courier goes about it, from the configuration.
+pub fn courier_config(config: &Config) -> CourierConfig {
+    let customerio = &config.customerio;
+    CourierConfig {
+        rate: customerio.rate,
+        concurrency: customerio.concurrency,
+        linger: customerio.linger.duration(),
+        room: Room { items: limits::BATCH_ITEMS, bytes: limits::BATCH_BYTES },
+        age_budget: customerio.age_budget.duration(),
+        seed: u64::from(std::process::id()),
+    }
+}
+
+fn start_emulator(clock: &Arc<dyn Clock>) -> anyhow::Result<emulator::Running> {
+    let preferred = SocketAddr::from((Ipv4Addr::LOCALHOST, EMULATOR_PORT));
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let start = |addr| {
+        emulator::serve(addr, Emulator::new(emulator::Settings::default()), Arc::clone(clock))
+    };
+    start(preferred).or_else(|_| start(any)).context("the emulator cannot be started")
+}
+
+fn connect(config: &Config, emulator: Option<&emulator::Running>) -> anyhow::Result<Client> {
+    let customerio = &config.customerio;
+    let url = match emulator {
+        Some(running) => running.url(),
+        None => customerio.url.clone(),
+    };
+    let (site_id, api_key) = match emulator {
+        Some(_) => ("demo", "demo"),
+        None => (customerio.site_id.expose(), customerio.api_key.expose()),
+    };
+    let account = ClientConfig::new(customerio.region, site_id, api_key);
+    Ok(Client::new(&ClientConfig {
+        url: Some(url.as_str()).filter(|url| !url.is_empty()),
+        ..account
+    })?)
+}
+
+async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(MAINTAIN_EVERY).await;
+        if let Ok(Err(error)) = journal.maintain(clock.now()).await {
+            tracing::warn!(%error, "the journal could not forget what has expired; trying again");
+        }
+    }
+}
