@@ -16,8 +16,9 @@ fn statuses(bench: &mut Bench, people: &[&str]) -> Vec<u16> {
 
 #[test]
 fn a_sequence_is_taken_step_by_step() {
+    type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static [u16]);
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &[&str], &[u16]); 7] = [
+    let table: [Row; 7] = [
         ("once through",        &["500, 503, ok, 429"],       &["a", "a", "b", "a", "a"],      &[500, 503, 200, 429, 200]),
         ("times",               &["500*3"],                   &["a", "a", "a", "a"],           &[500, 500, 500, 200]),
         ("again and again",     &["500, ok, repeat"],         &["a", "a", "a", "a"],           &[500, 200, 500, 200]),
