@@ -1,5 +1,6 @@
 //! The command line: one file for each command, one place that knows them all.
 
+pub mod emulate;
 pub mod map;
 pub mod serve;
 
@@ -19,6 +20,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
+    Emulate(emulate::EmulateArgs),
 }
 
 impl Cli {
@@ -30,6 +32,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
+            Command::Emulate(args) => emulate::run(args),
         }
     }
 }

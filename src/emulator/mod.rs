@@ -37,6 +37,8 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -189,10 +191,11 @@ impl Emulator {
             }
             (None, Parsed::Items(items)) => self.apply(route, items, injected.as_ref(), now),
         };
-        let response = match injected {
+        let mut response = match injected {
             Some(injected) => injected.step.spoil(response),
             None => response,
         };
+        response.fault.delay += Duration::from_millis(self.settings.latency_ms);
         Handled { response, applied, fault }
     }
 
@@ -225,10 +228,8 @@ impl Emulator {
 
     fn is_authorised(&self, request: &Request) -> bool {
         let Some((site_id, api_key)) = basic_credentials(request) else { return false };
-        let fits = |wanted: &Option<String>, given: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == given)
-        };
-        fits(&self.settings.site_id, &site_id) && fits(&self.settings.api_key, &api_key)
+        self.settings.site_id.as_ref().is_none_or(|wanted| *wanted == site_id)
+            && self.settings.api_key.as_ref().is_none_or(|wanted| wanted.is(&api_key))
     }
 
     fn is_over_rate(&mut self, now: Time) -> bool {

@@ -22,6 +22,9 @@ pub enum Identifier {
     AnonymousId(String),
 }
 
+/// Makes an identifier of one kind.
+pub(super) type Kind = fn(String) -> Identifier;
+
 impl Identifier {
     /// Reads an identifier from a v1 path, where its kind follows from its shape: `cio_` announces a
     /// `cio_id`, one `@` with something on both sides and no spaces is an e-mail address, and all

@@ -4,6 +4,8 @@
 //! reading under which a mistake of the sender shows: a repeated event counts twice, an event from
 //! the future can trigger, an attribute update that is too old is lost.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::faults::FaultRule;
@@ -15,9 +17,9 @@ pub struct Settings {
     /// The site id that requests must carry. Default: none, any is accepted, but a well-formed
     /// `Authorization: Basic` header must be there.
     pub site_id: Option<String>,
-    /// The API key that requests must carry. Never shown.
+    /// The API key that requests must carry. Never shown. Default: none, any is accepted.
     #[serde(skip_serializing)]
-    pub api_key: Option<String>,
+    pub api_key: Option<ApiKey>,
     /// What `/api/v1/accounts/region` answers.
     pub region: Region,
     /// Bytes in the `kb` of Customer.io's limits, 1000 or 1024 (not stated). Default 1000.
@@ -68,6 +70,8 @@ pub struct Settings {
     /// Whether an event from the future can trigger a campaign. Not documented. Default on.
     pub future_triggers: bool,
 
+    /// Milliseconds by which every answer is late. Default 0.
+    pub latency_ms: u64,
     /// How much is remembered.
     pub history: History,
     /// The faults to begin with.
@@ -97,9 +101,32 @@ impl Default for Settings {
             dedupe: Dedupe::Ulid,
             dedupe_hours: None,
             future_triggers: true,
+            latency_ms: 0,
             history: History::default(),
             faults: Vec::new(),
         }
+    }
+}
+
+/// An API key: compared, never printed.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    pub(super) fn is(&self, given: &str) -> bool {
+        self.0 == given
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(hidden)")
     }
 }
 

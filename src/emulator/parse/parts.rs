@@ -6,10 +6,19 @@ use serde_json::Value;
 use super::fields::{Fields, object_in, odd_time, whole_number};
 use super::{Problem, limits};
 use crate::emulator::operation::{
-    DeviceCall, EventKind, Identifier, Note, ObjectName, ObjectRelationship,
+    DeviceCall, EventKind, Identifier, Kind, Note, ObjectName, ObjectRelationship,
 };
 use crate::emulator::settings::{Dedupe, Settings};
 use crate::spec::Object;
+
+/// A key with the kind of identifier that it holds.
+pub(super) type NamedKind = (&'static str, Kind);
+
+pub(super) const ID: NamedKind = ("id", Identifier::Id);
+pub(super) const EMAIL: NamedKind = ("email", Identifier::Email);
+pub(super) const PHONE: NamedKind = ("phone", Identifier::Phone);
+pub(super) const CIO_ID: NamedKind = ("cio_id", Identifier::CioId);
+pub(super) const ANONYMOUS_ID: NamedKind = ("anonymous_id", Identifier::AnonymousId);
 
 /// Checks the attributes of a person and takes the identifiers out of them.
 pub(super) fn person_attributes(
@@ -26,10 +35,8 @@ pub(super) fn person_attributes(
         Some((Value::String(text), None)) if text.parse::<i64>().is_ok() => {}
         Some(_) => notes.push(Note::CreatedAtIsNotSeconds),
     }
-    let kinds: [(&str, fn(String) -> Identifier); 3] =
-        [("id", Identifier::Id), ("email", Identifier::Email), ("phone", Identifier::Phone)];
     let mut claims = Vec::new();
-    for (name, kind) in kinds {
+    for (name, kind) in [ID, EMAIL, PHONE] {
         if let Some(text) = identifying_text(attributes, place, name, notes)? {
             claims.push(kind(text));
         }
@@ -119,16 +126,14 @@ pub(super) fn device_call(
 
 /// One of the two people of a merge: exactly one of `id`, `email`, `cio_id`.
 pub(super) fn merge_side(mut side: Object, place: &str) -> Result<Identifier, Problem> {
-    let kinds: [(&str, fn(String) -> Identifier); 3] =
-        [("id", Identifier::Id), ("email", Identifier::Email), ("cio_id", Identifier::CioId)];
-    one_identifier(&mut side, place, &kinds)
+    one_identifier(&mut side, place, &[ID, EMAIL, CIO_ID])
 }
 
 /// The one identifier of an object that may hold only one.
 pub(super) fn one_identifier(
     given: &mut Object,
     place: &str,
-    kinds: &[(&str, fn(String) -> Identifier)],
+    kinds: &[NamedKind],
 ) -> Result<Identifier, Problem> {
     let names = || kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let mut keys = given.keys();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, object_in};
 use super::parts::{
-    device_call, event_id, event_name, merge_side, object_relationships, one_identifier,
+    EMAIL, ID, device_call, event_id, event_name, merge_side, object_relationships, one_identifier,
     person_attributes,
 };
 use super::{Problem, limits};
@@ -186,9 +186,7 @@ fn form(form_id: &str, mut body: Object) -> Result<Operation, Problem> {
             named.insert(name.into(), value);
         }
     }
-    let kinds: [(&str, fn(String) -> Identifier); 2] =
-        [("id", Identifier::Id), ("email", Identifier::Email)];
-    let who = one_identifier(&mut named, "data", &kinds)?;
+    let who = one_identifier(&mut named, "data", &[ID, EMAIL])?;
     for name in FORM_KEYS {
         data.shift_remove(name);
     }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::fields::{Fields, object_in};
 use super::parts::{
-    device_call, event_id, event_name, merge_side, object_name, object_relationships,
-    one_identifier, person_attributes,
+    ANONYMOUS_ID, CIO_ID, EMAIL, ID, PHONE, device_call, event_id, event_name, merge_side,
+    object_name, object_relationships, one_identifier, person_attributes,
 };
 use super::{Parsed, Problem, limits};
 use crate::emulator::operation::{
@@ -122,19 +122,9 @@ fn person_identifier(
 ) -> Result<Identifier, Problem> {
     if identifiers.len() == 1 && identifiers.contains_key("anonymous_id") {
         undocumented(&format!("{place}.anonymous_id"), settings, notes)?;
-        return one_identifier(
-            &mut identifiers,
-            place,
-            &[("anonymous_id", Identifier::AnonymousId)],
-        );
+        return one_identifier(&mut identifiers, place, &[ANONYMOUS_ID]);
     }
-    let kinds: [(&str, fn(String) -> Identifier); 4] = [
-        ("id", Identifier::Id),
-        ("email", Identifier::Email),
-        ("phone", Identifier::Phone),
-        ("cio_id", Identifier::CioId),
-    ];
-    let who = one_identifier(&mut identifiers, place, &kinds)?;
+    let who = one_identifier(&mut identifiers, place, &[ID, EMAIL, PHONE, CIO_ID])?;
     match &who {
         Identifier::Phone(number) if !is_e164(number) => {
             Err(Problem::invalid(format!("{place}.phone"), "must be a phone number in E.164 form"))
@@ -264,7 +254,7 @@ fn related_person(
     limits::object_attributes(&fields.path("relationship_attributes"), &attributes)?;
     let place = fields.path("identifiers");
     let who = if action == ObjectAction::IdentifyAnonymous {
-        one_identifier(&mut identifiers, &place, &[("anonymous_id", Identifier::AnonymousId)])?
+        one_identifier(&mut identifiers, &place, &[ANONYMOUS_ID])?
     } else {
         person_identifier(identifiers, &place, settings, notes)?
     };

@@ -91,7 +91,7 @@ impl Workspace {
             Some(who) => match self.find_or_create(&who, cx) {
                 Err(mut ignored) => {
                     ignored.event = Some(refused(&call, TriggerReason::NotStored, cx));
-                    vec![ignored]
+                    vec![*ignored]
                 }
                 Ok(found) => {
                     let entry = self.store_for_person(call, found.key, None, cx);

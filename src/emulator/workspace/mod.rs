@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::activity::{Did, Entry, TriggerReason};
-use super::operation::{DeviceCall, Identifier, ObjectName, Operation};
+use super::operation::{DeviceCall, Identifier, Kind, ObjectName, Operation};
 use super::settings::Settings;
 use crate::clock::Time;
 use crate::spec::Object;
@@ -171,11 +171,11 @@ impl Workspace {
     }
 
     /// Who an identifier names; a new person where that is allowed, with the entry that says so.
-    fn find_or_create(&mut self, who: &Identifier, cx: Context<'_>) -> Result<Found, Entry> {
+    fn find_or_create(&mut self, who: &Identifier, cx: Context<'_>) -> Result<Found, Box<Entry>> {
         if let Some(key) = self.find(who) {
             return Ok(Found { key, created: None });
         }
-        let ignored = |reason: &str| Entry::new(Did::Ignored).named(who).because(reason);
+        let ignored = |reason: &str| Box::new(Entry::new(Did::Ignored).named(who).because(reason));
         match who {
             Identifier::CioId(_) => Err(ignored("nobody has this cio_id")),
             Identifier::AnonymousId(_) => Err(ignored("nobody is known by this anonymous_id")),
@@ -216,7 +216,7 @@ impl Workspace {
     /// Makes `who` an identifier of that person, in place of the one of the same kind.
     fn give(&mut self, key: PersonKey, who: &Identifier) {
         let Some(profile) = self.people.get_mut(&key) else { return };
-        let (slot, kind): (_, fn(String) -> Identifier) = match who {
+        let (slot, kind): (_, Kind) = match who {
             Identifier::Id(_) => (&mut profile.id, Identifier::Id),
             Identifier::Email(_) => (&mut profile.email, Identifier::Email),
             Identifier::Phone(_) => (&mut profile.phone, Identifier::Phone),
@@ -245,7 +245,7 @@ impl Workspace {
     fn add_device(&mut self, who: &Identifier, call: DeviceCall, cx: Context<'_>) -> Vec<Entry> {
         let found = match self.find_or_create(who, cx) {
             Ok(found) => found,
-            Err(entry) => return vec![entry],
+            Err(ignored) => return vec![*ignored],
         };
         let entry = Entry::new(Did::StoredDevice).on(self.cio_id(found.key)).named(who);
         if let Some(profile) = self.people.get_mut(&found.key) {
@@ -290,7 +290,7 @@ impl Profile {
     }
 
     fn identifiers(&self) -> Vec<Identifier> {
-        let kinds: [(&Option<String>, fn(String) -> Identifier); 3] = [
+        let kinds: [(&Option<String>, Kind); 3] = [
             (&self.id, Identifier::Id),
             (&self.email, Identifier::Email),
             (&self.phone, Identifier::Phone),

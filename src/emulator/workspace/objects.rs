@@ -79,7 +79,7 @@ impl Workspace {
     ) -> Vec<Entry> {
         let found = match self.find_or_create(who, cx) {
             Ok(found) => found,
-            Err(entry) => return vec![entry],
+            Err(ignored) => return vec![*ignored],
         };
         let changed = self.relate_person(found.key, relationships, remove);
         let outcome = if changed { Did::ChangedRelationships } else { Did::Unchanged };
@@ -145,7 +145,9 @@ impl Workspace {
         let mut effects = Vec::new();
         let mut related = false;
         for (who, attributes) in call.people {
-            related |= self.relate_object(number, call.action, who, attributes, cx, &mut effects);
+            let (changed, effect) = self.relate_object(number, call.action, (who, attributes), cx);
+            related |= changed;
+            effects.extend(effect);
         }
         let outcome = match (created, changed.is_empty() && !related) {
             (true, _) => Did::CreatedObject,
@@ -155,44 +157,40 @@ impl Workspace {
         std::iter::once(Entry::new(outcome).changing(changed)).chain(effects).collect()
     }
 
-    /// One person of an object's call; whether anything changed.
+    /// One person of an object's call: whether anything changed, and what else happened.
     fn relate_object(
         &mut self,
         number: u64,
         action: ObjectAction,
-        who: Identifier,
-        attributes: Object,
+        (who, attributes): (Identifier, Object),
         cx: Context<'_>,
-        effects: &mut Vec<Entry>,
-    ) -> bool {
+    ) -> (bool, Option<Entry>) {
         if self.suppressed.contains_key(&who.key()) {
-            effects.push(Entry::new(Did::Suppressed).named(&who));
-            return false;
+            return (false, Some(Entry::new(Did::Suppressed).named(&who)));
         }
         if action == ObjectAction::DeleteRelationships {
-            return self.find(&who).is_some_and(|key| self.drop_relationship(number, key));
+            let key = self.find(&who);
+            return (key.is_some_and(|key| self.drop_relationship(number, key)), None);
         }
-        if let Identifier::AnonymousId(anonymous_id) = &who
-            && self.find(&who).is_none()
-        {
-            let visitor = self.visitors.entry(anonymous_id.clone()).or_default();
-            visitor.objects.insert(number);
-            let thing = self.objects.get_mut(&number);
-            return thing.is_some_and(|thing| {
-                let old = thing.visitors.insert(anonymous_id.clone(), attributes.clone());
-                old != Some(attributes)
-            });
-        }
-        match self.find_or_create(&who, cx) {
-            Ok(found) => {
-                effects.extend(found.created);
-                self.add_relationship(number, found.key, attributes)
+        match (&who, self.find(&who)) {
+            (Identifier::AnonymousId(anonymous_id), None) => {
+                (self.relate_visitor(number, anonymous_id, attributes), None)
             }
-            Err(entry) => {
-                effects.push(entry);
-                false
-            }
+            _ => match self.find_or_create(&who, cx) {
+                Ok(found) => (self.add_relationship(number, found.key, attributes), found.created),
+                Err(ignored) => (false, Some(*ignored)),
+            },
         }
+    }
+
+    /// Whether the relationship of a visitor is a new one.
+    fn relate_visitor(&mut self, number: u64, anonymous_id: &str, attributes: Object) -> bool {
+        let visitor = self.visitors.entry(anonymous_id.to_owned()).or_default();
+        visitor.objects.insert(number);
+        self.objects.get_mut(&number).is_some_and(|thing| {
+            let old = thing.visitors.insert(anonymous_id.to_owned(), attributes.clone());
+            old != Some(attributes)
+        })
     }
 
     /// The relationship of a visitor becomes the person's.

@@ -1,7 +1,7 @@
 //! What the views read from the workspace.
 
 use super::{PersonKey, Workspace};
-use crate::emulator::operation::Identifier;
+use crate::emulator::operation::{Identifier, Kind};
 use crate::emulator::people::Person;
 use crate::emulator::workspace::EventRecord;
 
@@ -19,7 +19,7 @@ impl Workspace {
     /// The person with that id, e-mail address, phone number, `cio_id` (with or without its prefix)
     /// or anonymous id, tried in this order.
     pub(in crate::emulator) fn lookup(&self, text: &str) -> Option<Person> {
-        let kinds: [fn(String) -> Identifier; 5] = [
+        let kinds: [Kind; 5] = [
             Identifier::Id,
             Identifier::Email,
             Identifier::Phone,
