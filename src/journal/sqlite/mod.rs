@@ -40,13 +40,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 
 use self::counters::{Counters, State};
 use self::record::Record;
 use self::requests::{Redrive, ReplyTo, Request, Room, answered};
 use self::seen::Seen;
-use self::shared::{Shared, closed, locked, with};
+use self::shared::{Shared, locked, with};
 use self::space::Space;
 use self::trouble::Trouble;
 use self::writer::Writer;
@@ -198,15 +197,11 @@ impl SqliteJournal {
     }
 
     fn ask<T>(&self, request: impl FnOnce(ReplyTo<T>) -> Request) -> Reply<T> {
-        let (reply, receiver) = oneshot::channel();
+        let (reply, receiver) = ReplyTo::new();
         let request = request(reply);
-        match &self.requests {
-            Some(requests) => {
-                if let Err(mpsc::SendError(request)) = requests.send(request) {
-                    request.fail(closed());
-                }
-            }
-            None => request.fail(closed()),
+        if let Some(requests) = &self.requests {
+            // One that cannot be sent is dropped, and so answered.
+            let _ = requests.send(request);
         }
         receiver
     }
@@ -230,6 +225,34 @@ impl SqliteJournal {
         let request = Request::Inspect(requests::Inspection(Box::new(run)));
         self.requests.as_ref().unwrap().send(request).unwrap();
         receiver.recv().unwrap()
+    }
+}
+
+#[cfg(test)]
+impl SqliteJournal {
+    /// The last place in the order that was given away.
+    pub(super) fn last_seq(&self) -> Seq {
+        Seq(self.inspect(|connection| State::load(connection).unwrap().last_seq))
+    }
+
+    /// What lies in the tables, counted: what waits, and how many dead letters there are.
+    pub(super) fn rows(&self) -> (Pending, u64) {
+        self.inspect(|connection| {
+            let count = |from: &str| {
+                let sql = format!("SELECT count(*) FROM {from}");
+                let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+                count.cast_unsigned()
+            };
+            let deferred = |why: &str| count(&format!("deferred WHERE why = '{why}'"));
+            let pending = Pending {
+                live: count("live"),
+                backfill: count("backfill"),
+                parked: deferred("parked"),
+                held: deferred("held"),
+                retry: deferred("retry"),
+            };
+            (pending, count("dead"))
+        })
     }
 }
 

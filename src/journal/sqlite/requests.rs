@@ -7,12 +7,39 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::record::Record;
-use super::shared::Shared;
+use super::shared::{Shared, closed};
 use super::{Change, DeadFilter, JournalError, Receipt, Reply, Seq};
 use crate::clock::Time;
 
-/// Where an answer goes.
-pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, JournalError>>;
+/// Where an answer goes. Whoever asked is always told: a request that is dropped unanswered, because
+/// the journal was closed before its turn, answers that.
+#[derive(Debug)]
+pub(super) struct ReplyTo<T>(Option<oneshot::Sender<Result<T, JournalError>>>);
+
+impl<T> ReplyTo<T> {
+    /// A place for an answer, and where it can be awaited.
+    pub(super) fn new() -> (Self, Reply<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Answers; nobody may be waiting any more.
+    pub(super) fn answer(mut self, result: Result<T, JournalError>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: Result<T, JournalError>) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.send(result);
+        }
+    }
+}
+
+impl<T> Drop for ReplyTo<T> {
+    fn drop(&mut self) {
+        self.send(Err(closed()));
+    }
+}
 
 /// One request.
 #[derive(Debug)]
@@ -84,13 +111,13 @@ impl Request {
     /// Answers that nothing of it took effect.
     pub(super) fn fail(self, error: JournalError) {
         match self {
-            Self::Accept { reply, .. } => answer(reply, Err(error)),
-            Self::Redrive(Redrive { reply, moved: 0, .. }) => answer(reply, Err(error)),
-            Self::Redrive(Redrive { reply, moved, .. }) => answer(reply, Ok(moved)),
+            Self::Accept { reply, .. } => reply.answer(Err(error)),
+            Self::Redrive(Redrive { reply, moved: 0, .. }) => reply.answer(Err(error)),
+            Self::Redrive(Redrive { reply, moved, .. }) => reply.answer(Ok(moved)),
             Self::Commit { reply, .. }
             | Self::Note { reply, .. }
             | Self::Maintain { reply, .. }
-            | Self::Close { reply } => answer(reply, Err(error)),
+            | Self::Close { reply } => reply.answer(Err(error)),
             #[cfg(test)]
             Self::Inspect(_) => {}
         }
@@ -127,14 +154,9 @@ impl Drop for Room {
     }
 }
 
-/// Answers; nobody may be waiting any more.
-pub(super) fn answer<T>(reply: ReplyTo<T>, result: Result<T, JournalError>) {
-    let _ = reply.send(result);
-}
-
 /// An answer that is there at once.
 pub(super) fn answered<T>(result: Result<T, JournalError>) -> Reply<T> {
-    let (reply, receiver) = oneshot::channel();
-    answer(reply, result);
+    let (reply, receiver) = ReplyTo::new();
+    reply.answer(result);
     receiver
 }

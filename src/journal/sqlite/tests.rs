@@ -1,1 +1,301 @@
-//! x
+//! What only SQLite on a disk can show: a second process, a damaged or newer file, a full disk.
+
+mod figures;
+
+use std::sync::mpsc;
+
+use super::*;
+use crate::journal::contract::{
+    Engine, accept, counted, deliver, died, done, key_of, live, queued, refused, settle, settlement,
+};
+use crate::outcome::{DeadCode, Outcome};
+
+fn database(engine: &Engine) -> Connection {
+    Connection::open(engine.path().unwrap().join("journal.db")).unwrap()
+}
+
+#[test]
+fn a_second_process_is_kept_away_until_the_first_is_done() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let error = engine.try_open(SqliteOptions::default()).unwrap_err();
+    assert!(
+        matches!(&error, JournalError::InUse(path) if path == engine.path().unwrap().to_str().unwrap())
+    );
+
+    done(journal.close());
+    let second = engine.open();
+    assert!(second.opened().clean);
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let engine = Engine::disk();
+    accept(&engine.open(), [1]);
+    let set = |version: &str| {
+        database(&engine).execute("UPDATE meta SET v = ?1 WHERE k = 'schema'", [version]).unwrap()
+    };
+    set("2");
+    let error = engine.try_open(SqliteOptions::default()).unwrap_err();
+    assert_eq!(error, JournalError::NewerSchema { found: 2, known: 1 });
+    set("1");
+    assert_eq!(queued(&engine.open(), Traffic::Live), [1]);
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_an_error_and_not_overwritten() {
+    let engine = Engine::disk();
+    let path = engine.path().unwrap().join("journal.db");
+    std::fs::write(&path, "not a database".repeat(100)).unwrap();
+    let error = engine.try_open(SqliteOptions::default()).unwrap_err();
+    assert!(matches!(error, JournalError::Failed(_)));
+    assert_eq!(std::fs::read(&path).unwrap(), "not a database".repeat(100).as_bytes());
+}
+
+#[test]
+fn a_damaged_record_is_reported_and_its_neighbours_are_fine() {
+    let engine = Engine::disk();
+    accept(&engine.open(), [1, 2, 3]);
+    let connection = database(&engine);
+    let mut body: Vec<u8> =
+        connection.query_row("SELECT body FROM live WHERE seq = 2", [], |row| row.get(0)).unwrap();
+    body[9] ^= 1;
+    connection.execute("UPDATE live SET body = ?1 WHERE seq = 2", [body]).unwrap();
+    drop(connection);
+
+    let journal = engine.open();
+    let events = journal.read(Traffic::Live, None, 9).unwrap();
+    assert_eq!(
+        events.iter().map(|stored| stored.call.is_ok()).collect::<Vec<_>>(),
+        [true, false, true]
+    );
+    assert_eq!(key_of(&events[2]), 3);
+    assert!(events[1].call.as_ref().unwrap_err().contains("record 2"));
+    assert_eq!(journal.health().corrupt_records, 1);
+
+    settle(&journal, settlement(events[1].seq, died(DeadCode::CorruptRecord)));
+    let dead = journal.dead(&DeadFilter::default(), None, 9).unwrap();
+    assert!(dead[0].call.is_err());
+    assert_eq!(done(journal.redrive(&DeadFilter::default(), 9)), 0, "it stays where it is");
+    assert_eq!(counted(&journal, "redriven"), 0);
+}
+
+#[test]
+fn every_part_of_a_record_is_covered() {
+    let table = [
+        ("envelope", "envelope = replace(envelope, 'web', 'wob')"),
+        ("an envelope of another type", "envelope = 5"),
+        ("body", "body = body || ' '"),
+        ("checksum", "crc = crc + 1"),
+        ("a checksum of another type", "crc = 'x'"),
+    ];
+    for (what, change) in table {
+        let engine = Engine::disk();
+        accept(&engine.open(), [1]);
+        database(&engine).execute(&format!("UPDATE live SET {change}"), []).unwrap();
+        let events = engine.open().read(Traffic::Live, None, 9).unwrap();
+        assert!(events[0].call.is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_events_settles_others_and_recovers_by_itself() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let seqs = accept(&journal, 0..200);
+    let limit = |journal: &SqliteJournal, extra: i64| {
+        journal.inspect(move |connection| {
+            let pages: i64 =
+                connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            let sql = format!("PRAGMA max_page_count = {}", pages + extra);
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    limit(&journal, 3);
+    let before = journal.balance();
+
+    let error = refused(journal.accept((1000..1400).map(live).collect()));
+    assert!(matches!(&error, JournalError::Full(why) if why.contains("disk")));
+    assert_eq!(journal.balance(), before, "nothing of it was stored");
+    assert!(journal.health().full.is_some());
+
+    deliver(&journal, seqs[0]);
+    assert_eq!(journal.health().full, None);
+    limit(&journal, 100_000);
+    accept(&journal, 1000..1400);
+    assert_eq!(journal.pending().live, 599);
+}
+
+#[test]
+fn the_reserve_is_given_up_for_settling_and_not_for_new_events() {
+    let engine = Engine::disk();
+    let directory = engine.path().unwrap();
+    let journal = engine.open();
+    let seqs = accept(&journal, [1]);
+    let ballast = directory.join("journal.ballast");
+    std::fs::write(&ballast, "reserve").unwrap();
+    // No page is left, not even one that was freed.
+    journal.inspect(|connection| {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    });
+
+    refused(journal.accept((1000..1400).map(live).collect()));
+    assert!(ballast.exists());
+    let facts = (0..4000)
+        .map(|n| (FactKey(format!("f{n}")), Some(Fact { value: "1".into(), until: Time::NEVER })))
+        .collect();
+    let end = Settlement { facts, ..settlement(seqs[0], Outcome::Delivered) };
+    refused(journal.commit(vec![Change::Settle(end)]));
+    assert!(!ballast.exists());
+    assert_eq!(journal.pending().live, 1, "not settled, and still there");
+    assert_eq!(queued(&journal, Traffic::Live), [1]);
+}
+
+#[test]
+fn a_request_that_fails_does_not_fail_those_that_share_its_commit() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let seq = accept(&journal, [1])[0];
+    journal
+        .inspect(|connection| connection.execute_batch("ALTER TABLE fact RENAME TO gone"))
+        .unwrap();
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let fact = Fact { value: "1".into(), until: Time::NEVER };
+    let facts = vec![(FactKey("a".into()), Some(fact))];
+    let end = Settlement { facts, ..settlement(seq, Outcome::Delivered) };
+    let before = journal.accept(vec![live(2)]);
+    let broken = journal.commit(vec![Change::Settle(end)]);
+    let after = journal.accept(vec![live(3), live(2)]);
+    hold.send(()).unwrap();
+    waiting.wait();
+
+    assert_eq!(done(before), [Receipt::First(Seq(2))]);
+    assert!(matches!(refused(broken), JournalError::Failed(_)));
+    assert_eq!(done(after), [Receipt::First(Seq(3)), Receipt::Duplicate]);
+    assert_eq!(queued(&journal, Traffic::Live), [1, 2, 3]);
+    assert_eq!(counted(&journal, "delivered"), 0);
+}
+
+#[test]
+fn an_event_whose_commit_failed_is_new_when_it_is_sent_again() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    journal
+        .inspect(|connection| connection.execute_batch("ALTER TABLE live RENAME TO gone"))
+        .unwrap();
+    assert!(matches!(refused(journal.accept(vec![live(1)])), JournalError::Failed(_)));
+    journal
+        .inspect(|connection| connection.execute_batch("ALTER TABLE gone RENAME TO live"))
+        .unwrap();
+
+    assert_eq!(done(journal.accept(vec![live(1)])), [Receipt::First(Seq(1))]);
+    assert_eq!(counted(&journal, "accepted"), 1);
+}
+
+#[test]
+fn requests_that_wait_share_a_commit() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let rows = |journal: &SqliteJournal| {
+        journal.inspect(|connection| {
+            let sql = "SELECT count(*) FROM seen_log";
+            connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let replies: Vec<_> = (0..700).map(|key| journal.accept(vec![live(key)])).collect();
+    hold.send(()).unwrap();
+    waiting.wait();
+    replies.into_iter().for_each(|reply| drop(done(reply)));
+
+    // Each commit writes its keys as one row; at most 512 records share one.
+    assert_eq!(rows(&journal), 2);
+}
+
+#[test]
+fn batches_are_refused_when_too_much_waits_for_the_disk() {
+    let engine = Engine::disk();
+    let journal =
+        engine.open_with(SqliteOptions { max_waiting_bytes: 1000, ..SqliteOptions::default() });
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let first = journal.accept((0..20).map(live).collect());
+    let second = journal.accept(vec![live(20)]);
+    assert!(matches!(refused(second), JournalError::Full(_)), "while the first one waits");
+    hold.send(()).unwrap();
+    waiting.wait();
+
+    assert_eq!(done(first).len(), 20, "one that is alone is always taken");
+    accept(&journal, [20]);
+}
+
+#[test]
+fn nothing_that_was_asked_goes_unanswered_when_the_journal_closes() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let before = journal.accept(vec![live(1)]);
+    let close = journal.close();
+    let after = journal.accept(vec![live(2)]);
+    hold.send(()).unwrap();
+    waiting.wait();
+
+    assert_eq!(done(before).len(), 1);
+    done(close);
+    assert!(matches!(refused(after), JournalError::Failed(_)));
+    assert_eq!(queued(&engine.open(), Traffic::Live), [1]);
+}
+
+#[test]
+fn pages_are_given_back_when_a_backlog_is_gone() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let body = vec![b'x'; 100_000];
+    let big = |key| {
+        let Accepted { call, .. } = live(key);
+        Accepted { key, call: crate::spec::RawCall::new(call.arrival, body.clone().into()) }
+    };
+    let receipts = done(journal.accept((0..300).map(big).collect()));
+    for receipt in receipts {
+        let Receipt::First(seq) = receipt else { panic!("a duplicate") };
+        deliver(&journal, seq);
+    }
+    let size = |journal: &SqliteJournal| {
+        journal.inspect(|connection| {
+            connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    let before = size(&journal);
+    for _ in 0..10 {
+        done(journal.maintain(Time::from_secs(0)));
+    }
+    assert!(size(&journal) < before - 3000, "{before} pages, then {}", size(&journal));
+}
+
+/// Something that the writer does while a test goes on.
+struct Inspected(mpsc::Receiver<()>);
+
+impl Inspected {
+    fn start(journal: &SqliteJournal, look: impl FnOnce(&Connection) + Send + 'static) -> Self {
+        let (started, start) = mpsc::channel();
+        let (answer, end) = mpsc::channel();
+        let run = move |connection: &Connection| {
+            started.send(()).unwrap();
+            look(connection);
+            answer.send(()).unwrap();
+        };
+        let request = Request::Inspect(requests::Inspection(Box::new(run)));
+        journal.requests.as_ref().unwrap().send(request).unwrap();
+        start.recv().unwrap();
+        Self(end)
+    }
+
+    fn wait(self) {
+        self.0.recv().unwrap();
+    }
+}

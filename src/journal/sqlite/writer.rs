@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use super::counters::State;
 use super::draft::{Answer, Draft};
-use super::requests::{Redrive, ReplyTo, Request, answer};
+use super::requests::{Redrive, ReplyTo, Request};
 use super::seen::Seen;
-use super::shared::{Shared, closed, locked, with};
+use super::shared::{Shared, locked, with};
 use super::trouble::Trouble;
 use super::{Attempts, JournalError, Place, Receipt, SqliteOptions, Stored, schema};
 use crate::clock::{Clock, Time};
@@ -208,7 +208,7 @@ impl Writer {
                     return Some(Request::Accept { records, receipts, room, reply });
                 }
                 drop(room);
-                answer(reply, Ok(receipts));
+                reply.answer(Ok(receipts));
             }
             (Request::Redrive(redrive), Answer::Moved(count, last)) => {
                 let moved = redrive.moved + count;
@@ -218,15 +218,15 @@ impl Writer {
                     Some(after) if left > 0 => {
                         return Some(Request::Redrive(Redrive { after, left, moved, ..redrive }));
                     }
-                    _ => answer(redrive.reply, Ok(moved)),
+                    _ => redrive.reply.answer(Ok(moved)),
                 }
             }
             (Request::Commit { reply, .. } | Request::Note { reply, .. }, _) => {
-                answer(reply, Ok(()))
+                reply.answer(Ok(()))
             }
             (Request::Maintain { reply, .. }, _) => {
                 self.shared.space.restore_ballast();
-                answer(reply, Ok(()));
+                reply.answer(Ok(()));
             }
             (request, _) => request.fail(JournalError::Failed("it was not served".into())),
         }
@@ -255,10 +255,8 @@ impl Writer {
         // The last connection that goes writes the log into the file.
         locked(&shared.writing).take();
         drop(lock);
-        while let Ok(request) = requests.try_recv() {
-            request.fail(closed());
-        }
-        answer(reply, result);
+        drop(requests);
+        reply.answer(result);
     }
 
     /// The time that expiry in this transaction goes by.
