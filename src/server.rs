@@ -10,9 +10,7 @@ use std::time::Duration;
 use actix_web::dev::{Server as Running, ServerHandle};
 use actix_web::http::header;
 use actix_web::middleware::{NormalizePath, from_fn};
-use actix_web::{
-    App, HttpResponse, HttpServer, Resource, ResponseError, guard, web,
-};
+use actix_web::{App, HttpResponse, HttpServer, Resource, ResponseError, guard, web};
 use serde_json::json;
 
 use crate::config::Config;
@@ -50,8 +48,9 @@ pub struct Server {
 pub struct StopHandle(ServerHandle);
 
 impl Server {
-    /// Binds `config.listen` (port 0: any free one), with as many workers as there are cores. Needs a
-    /// running tokio runtime.
+    /// Binds `config.listen` (port 0: any free one), with as many workers as there are cores. A stop
+    /// waits for requests in flight for at most `stop_within`, in whole seconds. Needs a running tokio
+    /// runtime.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -59,6 +58,7 @@ impl Server {
         config: &Config,
         intake: Arc<Intake>,
         readiness: Arc<ReadinessProbe>,
+        stop_within: Duration,
     ) -> io::Result<Self> {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let app = move || {
@@ -78,6 +78,7 @@ impl Server {
             .workers(workers)
             .client_request_timeout(HEAD_DEADLINE)
             .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(stop_within.as_secs())
             .disable_signals()
             .bind(&config.listen)?;
         let addr = server.addrs().first().copied();
@@ -105,12 +106,10 @@ impl Server {
 }
 
 impl StopHandle {
-    /// Takes no more connections and waits for the requests in flight, at most for `deadline`; then
-    /// closes what is left.
-    pub async fn stop(&self, deadline: Duration) {
-        if tokio::time::timeout(deadline, self.0.stop(true)).await.is_err() {
-            self.0.stop(false).await;
-        }
+    /// Takes no more connections and waits for the requests in flight, at most for the time that the
+    /// server was bound with; what is left then is closed, and its senders try again.
+    pub async fn stop(&self) {
+        self.0.stop(true).await;
     }
 }
 

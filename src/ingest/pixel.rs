@@ -100,11 +100,7 @@ mod tests {
                 "anonymousId=%22anon-77%22",
                 json!({"anonymousId": "anon-77", "timestamp": at}),
             ),
-            (
-                "a name that goes into a text",
-                "a=1&a.b=2",
-                json!({"a": "1", "timestamp": at}),
-            ),
+            ("a name that goes into a text", "a=1&a.b=2", json!({"a": "1", "timestamp": at})),
             (
                 "base64 of JSON without padding",
                 "data=eyJ1c2VySWQiOiJ1MSJ9",
