@@ -48,8 +48,9 @@ pub struct Server {
 pub struct StopHandle(ServerHandle);
 
 impl Server {
-    /// Binds `config.listen` (port 0: any free one), with as many workers as there are cores. Needs a
-    /// running tokio runtime.
+    /// Binds `config.listen` (port 0: any free one), with as many workers as there are cores. A stop
+    /// waits for requests in flight for at most `stop_within`, in whole seconds. Needs a running tokio
+    /// runtime.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -57,6 +58,7 @@ impl Server {
         config: &Config,
         intake: Arc<Intake>,
         readiness: Arc<ReadinessProbe>,
+        stop_within: Duration,
     ) -> io::Result<Self> {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let app = move || {
@@ -76,6 +78,7 @@ impl Server {
             .workers(workers)
             .client_request_timeout(HEAD_DEADLINE)
             .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(stop_within.as_secs())
             .disable_signals()
             .bind(&config.listen)?;
         let addr = server.addrs().first().copied();
@@ -103,12 +106,10 @@ impl Server {
 }
 
 impl StopHandle {
-    /// Takes no more connections and waits for the requests in flight, at most for `deadline`; then
-    /// closes what is left.
-    pub async fn stop(&self, deadline: Duration) {
-        if tokio::time::timeout(deadline, self.0.stop(true)).await.is_err() {
-            self.0.stop(false).await;
-        }
+    /// Takes no more connections and waits for the requests in flight, at most for the time that the
+    /// server was bound with; what is left then is closed, and its senders try again.
+    pub async fn stop(&self) {
+        self.0.stop(true).await;
     }
 }
 

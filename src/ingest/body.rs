@@ -1,71 +1,137 @@
 //! From what the connection brings to plain bytes: a deadline, a size cap before and after
-//! inflating, and never a look at the content type (SDKs send JSON as `text/plain` and as
-//! `application/x-www-form-urlencoded`).
+//! inflating, a bound on how many large bodies are in memory at once, and never a look at the content
+//! type (SDKs send JSON as `text/plain` and as `application/x-www-form-urlencoded`).
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
 
+/// Bodies of more than this, in bytes, take one of the few places for large ones.
+pub(super) const SMALL: usize = 256 * 1024;
+
+/// How many large bodies may be in memory at once; the others wait before they are read on.
+const LARGE_AT_ONCE: usize = 16;
+
+/// How long a large body waits for its place: senders give up after 5 to 15 seconds.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Reads a whole body of at most `limit` bytes.
+/// A body in memory, and its place among the large ones.
+pub struct Body {
+    pub(super) bytes: Bytes,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, place: None }
+    }
+}
+
+/// The places for large bodies.
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
+    }
+}
+
+impl Places {
+    /// Gives a body one of the places, unless it has one.
+    ///
+    /// # Errors
+    /// None became free in time.
+    pub(super) async fn give(&self, body: &mut Body) -> Result<(), IngestError> {
+        if body.place.is_some() {
+            return Ok(());
+        }
+        match tokio::time::timeout(PATIENCE, Arc::clone(&self.0).acquire_owned()).await {
+            Ok(Ok(place)) => {
+                body.place = Some(place);
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(IngestError::Busy),
+        }
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes, of which the client says that it has `announced`.
 ///
 /// # Errors
 /// The body is too large, too slow, or ends early.
 pub(super) async fn receive(
-    mut payload: web::Payload,
+    payload: web::Payload,
     announced: Option<usize>,
     limit: usize,
     deadline: Duration,
-) -> Result<Bytes, IngestError> {
+    places: &Places,
+) -> Result<Body, IngestError> {
     if announced.is_some_and(|length| length > limit) {
         return Err(IngestError::BodyTooLarge(limit));
     }
-    let reading = async {
-        let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
-        let first = first.map_err(|_| IngestError::IncompleteBody)?;
-        let mut whole: Option<BytesMut> = None;
-        while let Some(more) = payload.next().await {
-            let more = more.map_err(|_| IngestError::IncompleteBody)?;
-            let whole = whole.get_or_insert_with(|| BytesMut::from(&first[..]));
-            if whole.len() + more.len() > limit {
-                return Err(IngestError::BodyTooLarge(limit));
-            }
-            whole.extend_from_slice(&more);
-        }
-        match whole {
-            Some(whole) => Ok(whole.freeze()),
-            None if first.len() > limit => Err(IngestError::BodyTooLarge(limit)),
-            None => Ok(first),
-        }
-    };
-    match tokio::time::timeout(deadline, reading).await {
-        Ok(read) => read,
+    match tokio::time::timeout(deadline, collect(payload, limit, places)).await {
+        Ok(collected) => collected,
         Err(_) => {
             Err(IngestError::BodyTimeout(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)))
         }
     }
 }
 
-/// Whether a body is gzip. The first bytes say so more reliably than the header: proxies inflate and
-/// leave the header, clients compress and forget it. JSON never starts like this.
-pub(super) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(&GZIP_MAGIC)
+async fn collect(
+    mut payload: web::Payload,
+    limit: usize,
+    places: &Places,
+) -> Result<Body, IngestError> {
+    let mut body = Body::from(Bytes::new());
+    let mut collected = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| IngestError::IncompleteBody)?;
+        let length = body.bytes.len() + collected.len() + chunk.len();
+        if length > limit {
+            return Err(IngestError::BodyTooLarge(limit));
+        }
+        if length > SMALL {
+            places.give(&mut body).await?;
+        }
+        if body.bytes.is_empty() && collected.is_empty() {
+            // Most bodies are one chunk, which need not be copied.
+            body.bytes = chunk;
+            continue;
+        }
+        if collected.is_empty() {
+            collected.extend_from_slice(&std::mem::take(&mut body.bytes));
+        }
+        collected.extend_from_slice(&chunk);
+    }
+    if !collected.is_empty() {
+        body.bytes = collected.freeze();
+    }
+    Ok(body)
 }
 
-/// Inflates a gzip body to at most `limit` bytes; returns any other body as it is.
+/// Inflates a gzip body to at most `limit` bytes; returns any other body, of at most that, as it is.
+///
+/// The first bytes tell gzip more reliably than the header does: proxies inflate and leave the header,
+/// clients compress and forget it. JSON never starts like this.
 ///
 /// # Errors
-/// The gzip data is damaged, or inflates to more than `limit`; no more than that is ever inflated.
-pub(super) fn inflate(body: Bytes, limit: usize) -> Result<Bytes, IngestError> {
-    if !is_gzip(&body) {
-        return Ok(body);
+/// The body is larger than `limit` (no more than that is ever inflated), or its gzip data is damaged.
+pub(super) fn inflate(body: &Bytes, limit: usize) -> Result<Bytes, IngestError> {
+    if body.len() > limit {
+        return Err(IngestError::BodyTooLarge(limit));
+    }
+    if !body.starts_with(&GZIP_MAGIC) {
+        return Ok(body.clone());
     }
     let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut plain = Vec::with_capacity(body.len().saturating_mul(4).min(limit));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::credentials::{Credentials, Keyring};
 use super::query::Query;
 use super::{IngestError, Intake};
+use crate::config::Secret;
 
 /// The settings of analytics.js: events go to `host`, by the protocol by which this was asked.
 ///
@@ -41,14 +42,14 @@ pub(super) fn source_config(
 ) -> Result<Value, IngestError> {
     let credentials = Credentials::read(headers, query);
     let at = intake.keyring.source_of(&credentials).ok_or_else(|| Keyring::no_key(&credentials))?;
-    let name = &intake.config.source[at].name;
+    let source = &intake.config.source[at];
+    let key = Keyring::key_of(source, &credentials).map(Secret::expose);
     let now = intake.clock.now().to_string();
-    let key = query.get("writeKey").unwrap_or_default();
     let quiet = json!({ "enabled": false });
     Ok(json!({
         "source": {
-            "id": name,
-            "name": name,
+            "id": source.name,
+            "name": source.name,
             "writeKey": key,
             "enabled": true,
             "workspaceId": "segue",

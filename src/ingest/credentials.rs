@@ -124,6 +124,16 @@ impl Keyring {
         found
     }
 
+    /// The write key of `source` that the request brings.
+    pub(super) fn key_of<'a>(
+        source: &'a SourceConfig,
+        credentials: &Credentials,
+    ) -> Option<&'a Secret> {
+        let brought =
+            |key: &&Secret| any_equal(&[hash(key.expose().trim())], &credentials.keys).into();
+        source.write_keys.iter().find(brought)
+    }
+
     /// Why no source was found by a write key.
     pub(super) fn no_key(credentials: &Credentials) -> IngestError {
         if credentials.keys.is_empty() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 use super::query::Query;
-use super::{IngestError, Intake, RequestHead, Surface, Taken, body, browser, pixel};
+use super::{Body, IngestError, Intake, RequestHead, Surface, Taken, body, browser, pixel};
 use crate::spec::Call;
 
 /// Some SDKs parse the answer and retry when it is not this.
@@ -50,7 +50,7 @@ pub(crate) async fn ignored(
     intake: web::Data<Intake>,
 ) -> HttpResponse {
     let limit = intake.config.ingest.max_body_bytes;
-    let read = body::receive(payload, announced(&request), limit, intake.body_deadline()).await;
+    let read = read(&intake, &request, payload, limit).await;
     answer(&request, &intake, read.map(|_| Taken::default()))
 }
 
@@ -105,8 +105,7 @@ async fn receive(
     let span = tracing::debug_span!("request", path = %pattern(request));
     let taken = async {
         let admission = intake.admit(&head(surface, request))?;
-        let (limit, deadline) = (admission.limit(), intake.body_deadline());
-        let body = body::receive(payload, announced(request), limit, deadline).await?;
+        let body = read(intake, request, payload, admission.limit()).await?;
         intake.accept(admission, body).await
     };
     let taken = taken.instrument(span).await;
@@ -159,6 +158,13 @@ fn pattern(request: &HttpRequest) -> String {
     request.match_pattern().unwrap_or_default()
 }
 
-fn announced(request: &HttpRequest) -> Option<usize> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+async fn read(
+    intake: &Intake,
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<Body, IngestError> {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+    body::receive(payload, announced, limit, intake.body_deadline(), &intake.places).await
 }

@@ -23,6 +23,7 @@ mod pixel;
 mod query;
 mod split;
 
+pub use body::Body;
 pub(crate) use cors::cors;
 pub use error::IngestError;
 pub(crate) use http::{batch, ignored, picture, segment_settings, single, source_config, webhook};
@@ -42,13 +43,11 @@ use crate::config::Config;
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
 use crate::spec::{Arrival, Call, Ingress, RawCall};
+use body::Places;
 use credentials::{Covered, Credentials, Keyring, Opened, Signable};
 use measure::Refusals;
 use query::Query;
 use split::Unpacked;
-
-/// Bodies that inflate to more than about this are taken apart on a thread of their own, in bytes.
-const SMALL_BODY: usize = 256 * 1024;
 
 /// With the fields of its batch given to each element, a request may not take more than this many
 /// times its size limit in the journal.
@@ -69,6 +68,7 @@ pub struct Intake {
     keyring: Keyring,
     on_loopback: bool,
     shown_headers: Vec<HeaderName>,
+    places: Places,
     refusals: Refusals,
 }
 
@@ -148,6 +148,7 @@ impl Intake {
                 .filter_map(shown)
                 .filter(|name| !SECRET_HEADERS.contains(&name.as_str()))
                 .collect(),
+            places: Places::default(),
             refusals: Refusals::default(),
             config,
             journal,
@@ -206,17 +207,25 @@ impl Intake {
     pub async fn accept(
         self: &Arc<Self>,
         admission: Admission,
-        body: Bytes,
+        body: impl Into<Body>,
     ) -> Result<Taken, IngestError> {
-        let inflated =
-            if body::is_gzip(&body) { body.len().saturating_mul(10) } else { body.len() };
-        let (source, batch) = if inflated > SMALL_BODY {
-            let intake = Arc::clone(self);
-            tokio::task::spawn_blocking(move || intake.take_apart(admission, &body))
-                .await
-                .map_err(|_| IngestError::JournalFailed)??
-        } else {
-            self.take_apart(admission, &body)?
+        let mut body = body.into();
+        let small = admission.limit.min(body::SMALL);
+        let (source, batch) = match body::inflate(&body.bytes, small) {
+            Ok(plain) => self.take_apart(admission, &plain)?,
+            // Large, or inflates to something large: not on the thread that serves the others.
+            Err(IngestError::BodyTooLarge(_)) => {
+                self.places.give(&mut body).await?;
+                let (intake, sent) = (Arc::clone(self), body.bytes.clone());
+                let work = move || {
+                    let plain = body::inflate(&sent, admission.limit)?;
+                    intake.take_apart(admission, &plain)
+                };
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(|_| IngestError::JournalFailed)??
+            }
+            Err(error) => return Err(error),
         };
         let count = batch.len();
         if count == 0 {
@@ -229,20 +238,19 @@ impl Intake {
         Ok(Taken { first, duplicates: receipts.len() - first })
     }
 
-    /// Inflates, unpacks, authenticates by what is in the body, and gives every element its envelope.
+    /// Unpacks, authenticates by what is in the body, and gives every element its envelope.
     fn take_apart(
         &self,
         mut admission: Admission,
-        sent: &Bytes,
+        plain: &Bytes,
     ) -> Result<(usize, Vec<Accepted>), IngestError> {
-        let plain = body::inflate(sent.clone(), admission.limit)?;
-        let unpacked = match split::unpack(&plain, admission.packing == Packing::Webhook) {
+        let unpacked = match split::unpack(plain, admission.packing == Packing::Webhook) {
             Err(IngestError::InvalidJson(_)) if !admission.encoding_is_known => {
                 return Err(IngestError::UnsupportedEncoding);
             }
             other => other?,
         };
-        let (source, trust) = self.authenticate(&mut admission, &plain, &unpacked)?;
+        let (source, trust) = self.authenticate(&mut admission, plain, &unpacked)?;
         if admission.packing == Packing::Batch && !unpacked.is_batch {
             return Err(IngestError::MissingBatch);
         }

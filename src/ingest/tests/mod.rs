@@ -1,0 +1,8 @@
+//! The whole door, from bytes on a connection to what is in the journal.
+
+mod answers;
+mod auth;
+mod bodies;
+mod browsers;
+mod recorded;
+mod support;
