@@ -7,6 +7,7 @@
 //!
 //! Not here: the whole path with every reason (`segue explain`).
 
+use std::fmt;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use crate::spec::{Arrival, Ingress, RawCall, normalise};
 /// Shows what an event becomes: events as NDJSON on stdin, requests as NDJSON on stdout.
 ///
 /// Example: echo '{"type":"track","userId":"u1","event":"Order Completed"}' | segue map
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 pub struct MapArgs {
     /// Whose native destination to reproduce.
     #[arg(long, value_enum, default_value_t = Mapping::Segment)]
@@ -47,6 +48,18 @@ pub struct MapArgs {
     /// RudderStack: the track event that registers the device of its context.
     #[arg(long, value_name = "EVENT")]
     pub device_token_event: Option<String>,
+}
+
+/// Without the key.
+impl fmt::Debug for MapArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapArgs")
+            .field("mapping", &self.mapping)
+            .field("transport", &self.transport)
+            .field("region", &self.region)
+            .field("device_token_event", &self.device_token_event)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Runs the command until stdin ends. An event that cannot be mapped is a line of the output, not a

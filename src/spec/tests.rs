@@ -32,6 +32,10 @@ fn the_event_time_follows_the_vendors_rule() {
     let both = json!({"type": "track", "userId": "u", "event": "E",
         "timestamp": "2026-03-14T11:00:00Z", "originalTimestamp": "2026-03-14T11:59:00Z",
         "sentAt": "2026-03-14T11:59:30Z"});
+    let original = json!({"type": "track", "userId": "u", "event": "E",
+        "originalTimestamp": "2026-03-01T00:00:00Z", "sentAt": "2026-03-14T11:59:50Z"});
+    let sent = json!({"type": "track", "userId": "u", "event": "E",
+        "sentAt": "2026-03-02T00:00:00Z"});
     let unreadable =
         json!({"type": "track", "userId": "u", "event": "E", "timestamp": "yesterday"});
     let bare =
@@ -45,6 +49,11 @@ fn the_event_time_follows_the_vendors_rule() {
         ("a time without sentAt stands",      segment, api,     &bare,       "2026-03-14T10:00:00.000Z", TimeOrigin::Given),
         ("segment's webhook has corrected",   segment, webhook, &skewed,     "2020-01-01T00:00:00.000Z", TimeOrigin::Given),
         ("rudderstack keeps a readable time", rudder,  api,     &both,       "2026-03-14T11:00:00.000Z", TimeOrigin::Given),
+        ("a webhook's original time stands",  segment, webhook, &original,   "2026-03-01T00:00:00.000Z", TimeOrigin::Given),
+        ("a webhook's original time stands",  rudder,  webhook, &original,   "2026-03-01T00:00:00.000Z", TimeOrigin::Given),
+        ("a client's is corrected",           rudder,  api,     &original,   "2026-03-01T00:00:10.000Z", TimeOrigin::Corrected),
+        ("the time of sending is nearer",     rudder,  webhook, &sent,       "2026-03-02T00:00:00.000Z", TimeOrigin::Received),
+        ("a client has sent it now",          rudder,  api,     &sent,       ACCEPTED,                   TimeOrigin::Received),
         ("an unreadable time is receipt",     segment, webhook, &unreadable, ACCEPTED,                   TimeOrigin::Received),
         ("an unreadable time is receipt",     rudder,  api,     &unreadable, ACCEPTED,                   TimeOrigin::Received),
     ];

@@ -1,7 +1,7 @@
 //! Customer.io: what it understands, how it is reached, what its answers mean.
 //!
 //! In the order of the path: [`mapping`] turns an event into [`operation`]s, `encode` writes them
-//! for a [`Transport`], [`client`] carries the [`request`]s and [`response`] reads the answers.
+//! for a [`Transport`] as `wire` spells it, [`client`] carries the [`request`]s and [`response`] reads the answers.
 //! [`limits`] has the published limits, all in one place.
 //!
 //! Everything but [`client`] is pure: no I/O, no clock.
@@ -16,6 +16,7 @@ pub mod operation;
 mod person;
 pub mod request;
 pub mod response;
+mod wire;
 
 pub use encode::Encoded;
 pub use person::{PersonId, Subject, Who};

@@ -3,7 +3,7 @@
 //! An operation borrows the event it was made from; what must outlive the event is its encoded form.
 //!
 //! Not here: which operations an event becomes ([`super::mapping`]), how they are written
-//! ([`super::encode`]).
+//! (`encode.rs`, `wire.rs`).
 
 use std::borrow::Cow;
 
