@@ -28,6 +28,7 @@ pub mod message;
 pub mod operation;
 mod parse;
 mod people;
+pub mod reminders;
 pub mod requests;
 mod routes;
 pub mod settings;
@@ -48,6 +49,7 @@ pub use faults::{Fault, FaultRule};
 pub use http::{Running, serve};
 pub use message::{Request, Response};
 pub use people::Person;
+pub use reminders::Reminder;
 pub use requests::RequestRecord;
 pub use settings::Settings;
 pub use workspace::{Device, EventRecord, ObjectRecord};
@@ -113,7 +115,7 @@ impl Emulator {
     pub fn handle(&mut self, request: &Request, now: Time) -> Response {
         let route = routes::find(&request.method, &request.path);
         if let Ok(Route::View(parts)) = &route {
-            return views::answer(self, request, parts);
+            return views::answer(self, request, parts, now);
         }
         let handled = match route {
             Err(NoRoute::UnknownPath) => refusal(404, "there is nothing at this path"),
@@ -149,6 +151,17 @@ impl Emulator {
     /// The person with that id, e-mail address, phone number, `cio_id` or anonymous id.
     pub fn person(&self, identifier: &str) -> Option<Person> {
         self.workspace.lookup(identifier)
+    }
+
+    /// The runs of a reminder campaign that a person's timeline would have started until `now`; none
+    /// for a person that is not there.
+    pub fn reminders(
+        &self,
+        who: &str,
+        reminder: &Reminder,
+        now: Time,
+    ) -> Option<Vec<reminders::Run>> {
+        Some(reminder.runs(&self.person(who)?.events, now))
     }
 
     /// Every object.

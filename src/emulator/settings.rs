@@ -3,6 +3,20 @@
 //! A default follows the vendor's documentation where there is any. Where there is none it is the
 //! reading under which a mistake of the sender shows: a repeated event counts twice, an event from
 //! the future can trigger, an attribute update that is too old is lost.
+//!
+//! # Readings without a switch
+//!
+//! Small enough not to need one, and not documented either:
+//!
+//! * Operations are done in the order in which they come. Customer.io does not promise that.
+//! * An empty batch is refused. The name of an event is limited in v2 as in v1.
+//! * A call that names a suppressed identifier anywhere has no effect; unsuppressing one identifier
+//!   frees those that were suppressed together with it.
+//! * A blank or `null` identifier among the attributes removes nothing.
+//! * An event id counts as seen when the event was stored, not when it was dropped.
+//! * Deleting a person frees its anonymous ids. A device token may be several people's.
+//! * Attributes of objects have no order in time: the last to come wins.
+//! * Of a profile that has the most attributes allowed, new ones are failed changes.
 
 use std::fmt;
 
@@ -59,9 +73,9 @@ pub struct Settings {
     /// `received`.
     pub anonymous_age: AnonymousAge,
 
-    /// What Segment and RudderStack send although the v2 specification does not list it: persons
-    /// identified by `anonymous_id`, the actions `viewed_content` and `clicked_content`. Default
-    /// `accept`.
+    /// What Segment and RudderStack send although the specification does not list it: persons
+    /// identified by `anonymous_id`, the actions `viewed_content` and `clicked_content`, devices of
+    /// another platform than `ios` and `android`. Default `accept`, with a note in the activity log.
     pub undocumented: Undocumented,
     /// Which event ids Customer.io recognises again. Documented for ULIDs only. Default `ulid`.
     pub dedupe: Dedupe,

@@ -1,18 +1,28 @@
 //! What the emulator shows of itself, under `/emulator`: JSON over GET, and the two things that can
 //! be done to it, a reset and faults.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::faults::{FaultRule, Faults};
 use super::message::{Request, Response};
-use super::{Emulator, Person, routes};
+use super::{Emulator, Person, Reminder, routes};
+use crate::clock::Time;
 
 /// How many entries a view shows unless `limit` says otherwise.
 const LIMIT: usize = 1000;
 
+const NOBODY: &str = "nobody has this id, e-mail address, cio_id or anonymous id";
+
 /// Answers a request to a view.
-pub(super) fn answer(emulator: &mut Emulator, request: &Request, parts: &[String]) -> Response {
+pub(super) fn answer(
+    emulator: &mut Emulator,
+    request: &Request,
+    parts: &[String],
+    now: Time,
+) -> Response {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let page = Page::of(request);
     match (request.method.as_str(), parts.as_slice()) {
@@ -24,8 +34,11 @@ pub(super) fn answer(emulator: &mut Emulator, request: &Request, parts: &[String
         ("GET", ["people"]) => people(emulator, page),
         ("GET", ["people", identifier]) => match emulator.person(identifier) {
             Some(person) => Response::json(200, &person),
-            None => error(404, "nobody has this id, e-mail address, cio_id or anonymous id"),
+            None => error(404, NOBODY),
         },
+        ("GET", ["people", identifier, "reminders"]) => {
+            reminders(emulator, identifier, &request.path, now)
+        }
         ("GET", ["objects"]) => Response::json(200, &json!({ "objects": emulator.objects() })),
         ("GET", ["events"]) => {
             let shown = emulator.workspace.events_since(page.since).take(page.limit);
@@ -58,7 +71,9 @@ pub(super) fn answer(emulator: &mut Emulator, request: &Request, parts: &[String
             []
             | ["people" | "objects" | "events" | "activity" | "requests" | "settings" | "faults"],
         )
-        | (_, ["people", _]) => error(405, "this view has another method"),
+        | (_, ["people", _] | ["people", _, "reminders"]) => {
+            error(405, "this view has another method")
+        }
         _ => error(404, "there is no such view; GET /emulator lists them"),
     }
 }
@@ -72,6 +87,7 @@ fn index(emulator: &Emulator) -> Value {
         "views": {
             "GET /emulator/people": "everybody, without events; since=NUMBER of people to skip, limit=",
             "GET /emulator/people/{id|email|cio_id|anonymous id}": "one person with its timeline",
+            "GET /emulator/people/{…}/reminders": "which reminders the timeline would have started; start=Added to Cart, stop=Order Completed, hours=4",
             "GET /emulator/objects": "objects and their people",
             "GET /emulator/events": "every event; since=SEQ, limit=",
             "GET /emulator/activity": "what each operation did; since=SEQ, limit=",
@@ -130,6 +146,23 @@ fn summary(mut person: Person) -> Value {
     let mut shown = serde_json::to_value(person).unwrap_or(Value::Null);
     shown["events"] = events.into();
     shown
+}
+
+/// The cart reminder that every shop has, unless the query names other events or another wait.
+fn reminders(emulator: &Emulator, who: &str, path: &str, now: Time) -> Response {
+    let names = |name, default: &str| {
+        let given = routes::query(path, name).unwrap_or_else(|| default.into());
+        given.split(',').map(|name| name.trim().to_owned()).collect()
+    };
+    let hours = routes::query(path, "hours").map_or(Some(4.0), |hours| hours.parse::<f64>().ok());
+    let wait = hours.and_then(|hours| Duration::try_from_secs_f64(hours * 3600.0).ok());
+    let Some(wait) = wait else { return error(400, "hours must be a number of hours") };
+    let start = names("start", "Added to Cart");
+    let stop = names("stop", "Order Completed");
+    match emulator.reminders(who, &Reminder { start, stop, wait }, now) {
+        Some(runs) => Response::json(200, &json!({ "runs": runs })),
+        None => error(404, NOBODY),
+    }
 }
 
 fn faults(emulator: &Emulator) -> Response {

@@ -8,7 +8,7 @@ use super::{Problem, limits};
 use crate::emulator::operation::{
     DeviceCall, EventKind, Identifier, Kind, Note, ObjectName, ObjectRelationship,
 };
-use crate::emulator::settings::{Dedupe, Settings};
+use crate::emulator::settings::{Dedupe, Settings, Undocumented};
 use crate::spec::Object;
 
 /// A key with the kind of identifier that it holds.
@@ -110,13 +110,19 @@ pub(in crate::emulator) fn as_ulid(text: &str) -> Option<u128> {
 pub(super) fn device_call(
     mut device: Object,
     token: &str,
+    settings: &Settings,
     notes: &mut Vec<Note>,
 ) -> Result<DeviceCall, Problem> {
     let mut fields = Fields::new(&mut device, "device");
     let token = fields.required_text(token)?;
     let platform = fields.required_text("platform")?;
     if !matches!(platform.as_str(), "ios" | "android") {
-        return Err(Problem::invalid(fields.path("platform"), "must be ios or android"));
+        match settings.undocumented {
+            Undocumented::Accept => notes.push(Note::Undocumented),
+            Undocumented::Reject => {
+                return Err(Problem::invalid(fields.path("platform"), "must be ios or android"));
+            }
+        }
     }
     let last_used = fields.seconds("last_used", notes)?;
     let attributes = fields.object("attributes")?.unwrap_or_default();

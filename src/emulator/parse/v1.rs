@@ -47,7 +47,7 @@ pub(super) fn read(route: &Route, request: &Request, settings: &Settings) -> Res
         Route::AddDevice(who) => {
             let who = path_id(who)?;
             let device = Fields::new(&mut body()?, "").required_object("device")?;
-            Operation::AddDevice { who, device: device_call(device, "id", &mut notes)? }
+            Operation::AddDevice { who, device: device_call(device, "id", settings, &mut notes)? }
         }
         Route::DeleteDevice(who, token) => {
             Operation::DeleteDevice { who: path_id(who)?, token: token.clone() }

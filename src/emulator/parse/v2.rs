@@ -90,7 +90,7 @@ fn person(
         "suppress" => Ok(Operation::Suppress(who)),
         "unsuppress" => Ok(Operation::Unsuppress(who)),
         "add_device" => {
-            let device = device_call(fields.required_object("device")?, "token", notes)?;
+            let device = device_call(fields.required_object("device")?, "token", settings, notes)?;
             Ok(Operation::AddDevice { who, device })
         }
         "delete_device" => {

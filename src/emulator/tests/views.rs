@@ -40,6 +40,27 @@ fn every_view_shows_what_its_name_says() {
 }
 
 #[test]
+fn the_cart_reminders_of_a_person_can_be_asked_for() {
+    let mut bench = Bench::new();
+    bench.event("1", "Added to Cart", NOON).event("1", "Viewed", NOON).later(hours(5));
+    let mut runs = |query: &str| {
+        let path = format!("/emulator/people/1/reminders{query}");
+        let response = bench.send("GET", &path, &json!({}));
+        (response.status, response.body_json()["runs"].clone())
+    };
+    let (status, cart) = runs("");
+    assert_eq!((status, &cart[0]["state"]), (200, &json!("sent")));
+    assert_eq!(cart[0]["due"], "2026-03-14T16:00:00.000Z");
+    assert_eq!(runs("?hours=6").1[0]["state"], "waiting");
+    assert_eq!(
+        runs("?start=Added%20to%20Cart,Viewed&hours=0.5").1.as_array().map(Vec::len),
+        Some(2)
+    );
+    assert_eq!(runs("?hours=-1").0, 400);
+    assert_eq!(bench.send("GET", "/emulator/people/9/reminders", &json!({})).status, 404);
+}
+
+#[test]
 fn a_list_is_continued_where_it_ended() {
     let mut bench = Bench::new();
     for n in 0..5 {

@@ -1,21 +1,22 @@
 //! The journal in one SQLite file: durable, ordered, for one process.
 //!
-//! One thread writes ([`writer`]), two connections read: one for the path of events, one for people's
+//! One thread writes (`writer`), two connections read: one for the path of events, one for people's
 //! questions. A request to write becomes part of a transaction and is answered after its commit; what
-//! was committed goes to the reader through memory ([`super::window`]).
+//! was committed goes to the reader through memory (`journal::window`).
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`writer`], [`transaction`] | which requests share a commit; what each does in it |
-//! | [`queues`], [`settle`] | events in, events out |
-//! | [`seen`] | deduplication |
-//! | [`dead`], [`trail`], [`counters`] | dead letters, what happened to whom, the conservation law |
-//! | [`space`], [`upkeep`] | limits and a full disk; forgetting |
-//! | [`schema`], [`record`] | the file; one event in it |
+//! | `writer`, `transaction` | which requests share a commit; what each does in it |
+//! | `queues`, `settle` | events in, events out |
+//! | `seen` | deduplication |
+//! | `dead`, `trail`, `counters` | dead letters, what happened to whom, the conservation law |
+//! | `space`, `upkeep` | limits and a full disk; forgetting |
+//! | `schema`, `record` | the file; one event in it |
 
 mod counters;
 mod dead;
 mod draft;
+mod options;
 mod queues;
 mod record;
 mod requests;
@@ -32,14 +33,14 @@ mod writer;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::Connection;
+
+pub use self::options::SqliteOptions;
 
 use self::counters::{Counters, State};
 use self::record::Record;
@@ -58,65 +59,8 @@ use super::{
 use crate::clock::{Clock, Time};
 use crate::spec::Traffic;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The stack of the writing thread: SQLite needs little, dropping deep JSON a bit more.
 const WRITER_STACK: usize = 4 << 20;
-
-/// How much a journal keeps, and for how long.
-#[derive(Clone, Debug)]
-pub struct SqliteOptions {
-    /// Where its files are. Default: `data`.
-    pub directory: PathBuf,
-    /// How long a deduplication key is kept at least. Default: 7 days.
-    pub dedupe_window: Duration,
-    /// How many deduplication keys are kept at most; beyond it the oldest go early. One takes 16 bytes
-    /// on disk and 1.5 in memory. Default: 20 million.
-    pub dedupe_max_keys: usize,
-    /// How many bytes of events wait in memory for processing, for each class of traffic; the rest
-    /// waits on disk. Default: 64 MiB.
-    pub window_bytes: usize,
-    /// How many bytes of accepted batches may wait for their commit; beyond it batches are refused.
-    /// Default: 64 MiB.
-    pub max_waiting_bytes: usize,
-    /// How many events may be pending; beyond it batches are refused. Default: 20 million.
-    pub max_pending_rows: u64,
-    /// How many bytes of data the file may hold; beyond it batches are refused. Default: 64 GiB.
-    pub max_bytes: u64,
-    /// How many bytes must stay free on the disk; below it batches are refused. Default: 512 MiB.
-    pub disk_floor_bytes: u64,
-    /// The size of the reserve that is given up when the disk is full all the same. Default: 16 MiB.
-    pub ballast_bytes: u64,
-    /// How long the trail is kept. Default: 30 days.
-    pub trail_keep: Duration,
-    /// How many events the trail remembers at most, about 250 bytes each. Default: 5 million.
-    pub trail_max_entries: u64,
-    /// How long dead letters are kept. Default: 30 days.
-    pub dead_keep: Duration,
-    /// Leave the note of how the last process stopped as it is. For commands that only look or repair:
-    /// the next server must still learn that the last one went down. Default: off.
-    pub keep_stop_note: bool,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self {
-            directory: "data".into(),
-            dedupe_window: 7 * DAY,
-            dedupe_max_keys: 20_000_000,
-            window_bytes: 64 << 20,
-            max_waiting_bytes: 64 << 20,
-            max_pending_rows: 20_000_000,
-            max_bytes: 64 << 30,
-            disk_floor_bytes: 512 << 20,
-            ballast_bytes: 16 << 20,
-            trail_keep: 30 * DAY,
-            trail_max_entries: 5_000_000,
-            dead_keep: 30 * DAY,
-            keep_stop_note: false,
-        }
-    }
-}
 
 /// The journal of one process. Dropping it without [`Journal::close`] is like a crash, except that it
 /// waits for the requests that were made.
@@ -212,47 +156,6 @@ impl SqliteJournal {
             let damaged = u64::try_from(damaged).unwrap_or(u64::MAX);
             self.shared.corrupt_records.fetch_add(damaged, Ordering::Relaxed);
         }
-    }
-
-    /// Runs something on the connection that writes, and waits for it.
-    #[cfg(test)]
-    fn inspect<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Connection) -> T + Send + 'static,
-    ) -> T {
-        let (answer, receiver) = mpsc::channel();
-        let run = move |connection: &Connection| answer.send(look(connection)).unwrap();
-        let request = Request::Inspect(requests::Inspection(Box::new(run)));
-        self.requests.as_ref().unwrap().send(request).unwrap();
-        receiver.recv().unwrap()
-    }
-}
-
-#[cfg(test)]
-impl SqliteJournal {
-    /// The last place in the order that was given away.
-    pub(super) fn last_seq(&self) -> Seq {
-        Seq(self.inspect(|connection| State::load(connection).unwrap().last_seq))
-    }
-
-    /// What lies in the tables, counted: what waits, and how many dead letters there are.
-    pub(super) fn rows(&self) -> (Pending, u64) {
-        self.inspect(|connection| {
-            let count = |from: &str| {
-                let sql = format!("SELECT count(*) FROM {from}");
-                let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
-                count.cast_unsigned()
-            };
-            let deferred = |why: &str| count(&format!("deferred WHERE why = '{why}'"));
-            let pending = Pending {
-                live: count("live"),
-                backfill: count("backfill"),
-                parked: deferred("parked"),
-                held: deferred("held"),
-                retry: deferred("retry"),
-            };
-            (pending, count("dead"))
-        })
     }
 }
 
@@ -404,7 +307,7 @@ impl Journal for SqliteJournal {
             disk_free_bytes: shared.space.free(),
             size_bytes: shared.space.files_size().unwrap_or(used),
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
-            oldest_pending: with(&shared.asking, queues::oldest).ok().flatten(),
+            oldest_pending: with(&shared.reading, queues::oldest).ok().flatten(),
         }
     }
 

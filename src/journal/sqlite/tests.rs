@@ -10,6 +10,46 @@ use crate::journal::contract::{
 };
 use crate::outcome::{DeadCode, Outcome};
 
+/// What tests may see of a journal.
+impl SqliteJournal {
+    /// The last place in the order that was given away.
+    pub(in crate::journal) fn last_seq(&self) -> Seq {
+        Seq(self.inspect(|connection| State::load(connection).unwrap().last_seq))
+    }
+
+    /// What lies in the tables, counted: what waits, and how many dead letters there are.
+    pub(in crate::journal) fn rows(&self) -> (Pending, u64) {
+        self.inspect(|connection| {
+            let count = |from: &str| {
+                let sql = format!("SELECT count(*) FROM {from}");
+                let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+                count.cast_unsigned()
+            };
+            let deferred = |why: &str| count(&format!("deferred WHERE why = '{why}'"));
+            let pending = Pending {
+                live: count("live"),
+                backfill: count("backfill"),
+                parked: deferred("parked"),
+                held: deferred("held"),
+                retry: deferred("retry"),
+            };
+            (pending, count("dead"))
+        })
+    }
+
+    /// Runs something on the connection that writes, and waits for it.
+    fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> T {
+        let (answer, receiver) = mpsc::channel();
+        let run = move |connection: &Connection| answer.send(look(connection)).unwrap();
+        let request = Request::Inspect(requests::Inspection(Box::new(run)));
+        self.requests.as_ref().unwrap().send(request).unwrap();
+        receiver.recv().unwrap()
+    }
+}
+
 fn database(engine: &Engine) -> Connection {
     Connection::open(engine.path().unwrap().join("journal.db")).unwrap()
 }

@@ -1,0 +1,61 @@
+//! How much the journal keeps, and for how long.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How much a journal keeps, and for how long.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Where its files are. Default: `data`.
+    pub directory: PathBuf,
+    /// How long a deduplication key is kept at least. Default: 7 days.
+    pub dedupe_window: Duration,
+    /// How many deduplication keys are kept at most; beyond it the oldest go early. One takes 16 bytes
+    /// on disk and 1.5 in memory. Default: 20 million.
+    pub dedupe_max_keys: usize,
+    /// How many bytes of events wait in memory for processing, for each class of traffic; the rest
+    /// waits on disk. Default: 64 MiB.
+    pub window_bytes: usize,
+    /// How many bytes of accepted batches may wait for their commit; beyond it batches are refused.
+    /// Default: 64 MiB.
+    pub max_waiting_bytes: usize,
+    /// How many events may be pending; beyond it batches are refused. Default: 20 million.
+    pub max_pending_rows: u64,
+    /// How many bytes of data the file may hold; beyond it batches are refused. Default: 64 GiB.
+    pub max_bytes: u64,
+    /// How many bytes must stay free on the disk; below it batches are refused. Default: 512 MiB.
+    pub disk_floor_bytes: u64,
+    /// The size of the reserve that is given up when the disk is full all the same. Default: 16 MiB.
+    pub ballast_bytes: u64,
+    /// How long the trail is kept. Default: 30 days.
+    pub trail_keep: Duration,
+    /// How many events the trail remembers at most, about 250 bytes each. Default: 5 million.
+    pub trail_max_entries: u64,
+    /// How long dead letters are kept. Default: 30 days.
+    pub dead_keep: Duration,
+    /// Leave the note of how the last process stopped as it is. For commands that only look or repair:
+    /// the next server must still learn that the last one went down. Default: off.
+    pub keep_stop_note: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            directory: "data".into(),
+            dedupe_window: 7 * DAY,
+            dedupe_max_keys: 20_000_000,
+            window_bytes: 64 << 20,
+            max_waiting_bytes: 64 << 20,
+            max_pending_rows: 20_000_000,
+            max_bytes: 64 << 30,
+            disk_floor_bytes: 512 << 20,
+            ballast_bytes: 16 << 20,
+            trail_keep: 30 * DAY,
+            trail_max_entries: 5_000_000,
+            dead_keep: 30 * DAY,
+            keep_stop_note: false,
+        }
+    }
+}
