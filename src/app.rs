@@ -85,7 +85,7 @@ impl App {
         let readiness = admin::readiness(Arc::clone(&admin));
         let intake =
             Arc::new(Intake::new(Arc::clone(&config), Arc::clone(&journal), Arc::clone(&clock)));
-        let server = Server::bind(&config, intake, readiness)
+        let server = Server::bind(&config, intake, readiness, DOOR_CLOSES_WITHIN)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let addr = server.addr();
         let stop = server.stop_handle();
@@ -140,7 +140,7 @@ impl App {
     /// Stops everything in good order, within 10 s.
     pub async fn stop(mut self) {
         if let Some(server) = self.server.take() {
-            server.stop(DOOR_CLOSES_WITHIN).await;
+            server.stop().await;
         }
         let relay = Arc::clone(&self.relay);
         let stopped = tokio::task::spawn_blocking(move || {

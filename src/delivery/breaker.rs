@@ -75,10 +75,15 @@ impl Breaker {
 
     /// Notes a request that reached Customer.io and was dealt with, whatever the answer.
     pub fn succeeded(&mut self) {
+        self.answered();
+        self.note(true);
+    }
+
+    /// Notes an answer that says neither: too many requests, wrong credentials. Who answers is there.
+    pub fn answered(&mut self) {
         if self.opened.take().is_some() {
             self.results.clear();
         }
-        self.note(true);
     }
 
     /// Notes a request that failed; answers whether the breaker is open now.

@@ -228,8 +228,12 @@ impl Courier {
                 self.breaker.succeeded();
                 self.split_or(&items, Fate::TooLarge);
             }
-            Answer::Unauthorized { status } => self.pause(&items, status, now),
+            Answer::Unauthorized { status } => {
+                self.breaker.answered();
+                self.pause(&items, status, now);
+            }
             Answer::TryAgain { status: Some(429 | 408), retry_after, .. } => {
+                self.breaker.answered();
                 self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
                 self.return_all(&items, false);
             }

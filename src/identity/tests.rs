@@ -9,6 +9,7 @@ struct World {
     facts: Facts,
     now: Time,
     config: IdentityConfig,
+    seen: u32,
 }
 
 impl World {
@@ -17,6 +18,7 @@ impl World {
             facts: Facts::new(Arc::new(ForgetfulJournal)),
             now: Time::parse("2026-03-14T12:00:00Z").unwrap(),
             config: IdentityConfig::default(),
+            seen: 0,
         }
     }
 
@@ -25,7 +27,14 @@ impl World {
     }
 
     /// Resolves an event the way the Segment mapping names people.
-    fn see(&mut self, body: Value) -> Resolution {
+    fn see(&mut self, mut body: Value) -> Resolution {
+        self.seen += 1;
+        body["messageId"] = json!(self.seen);
+        self.see_again(&body)
+    }
+
+    /// Resolves this very event, again.
+    fn see_again(&mut self, body: &Value) -> Resolution {
         let arrival =
             Arrival { ingress: Ingress::Webhook, accepted_at: self.now, ..Arrival::default() };
         let event =
@@ -64,6 +73,14 @@ fn an_anonymous_event_belongs_to_the_person_once_any_call_showed_both_ids() {
     assert_eq!(person(&after).as_deref(), Some("u"));
     assert_eq!(after.keys, [Arc::<str>::from("id:u")]);
     assert!(!world.track(json!({"anonymousId": "a", "userId": "u"})).tell_first, "it was told");
+}
+
+#[test]
+fn an_event_that_is_processed_again_tells_it_again() {
+    let mut world = World::new();
+    let both = json!({"type": "track", "event": "E", "messageId": "m", "anonymousId": "a", "userId": "u"});
+    assert!(world.see_again(&both).tell_first);
+    assert!(world.see_again(&both).tell_first, "the first time it may not have arrived");
 }
 
 #[test]

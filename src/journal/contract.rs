@@ -183,6 +183,7 @@ pub(super) fn deferral(seq: Seq, why: Why, due: Time) -> Deferral {
         attempts: super::Attempts::default(),
         status: None,
         error: None,
+        facts: Vec::new(),
     }
 }
 

@@ -40,6 +40,9 @@ impl Journal for ForgetfulJournal {
     fn pending(&self) -> Pending {
         Pending::default()
     }
+    fn balance(&self) -> (Vec<Total>, Pending) {
+        (Vec::new(), Pending::default())
+    }
     fn dead(&self, _: &DeadFilter, _: Option<Seq>, _: usize) -> Result<Vec<DeadRow>, JournalError> {
         Ok(Vec::new())
     }

@@ -268,6 +268,25 @@ fn retry_after_holds_everything() {
 }
 
 #[test]
+fn a_probe_that_is_told_to_wait_closes_the_breaker() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let mut now = 0;
+    while !courier.standing(at(now)).breaker_open {
+        for flight in courier.poll(at(now)) {
+            courier.answer(batch(&flight).0, broken(503), at(now));
+        }
+        now += 1000;
+    }
+    now += 60_000;
+    let probe = batch(&courier.poll(at(now))[0]).0;
+    let busy = Answer::TryAgain { status: Some(429), retry_after: None, unknown_fate: false };
+    courier.answer(probe, busy, at(now));
+    assert!(!courier.standing(at(now)).breaker_open);
+    assert_eq!(courier.poll(at(now + 2000)).len(), 1);
+}
+
+#[test]
 fn a_batch_waits_for_company_and_no_longer() {
     let mut courier = Courier::new(CourierConfig { linger: Duration::from_millis(25), ..config() });
     courier.push(item(1, &["a"]));

@@ -95,6 +95,10 @@ impl Journal for MemoryJournal {
     fn totals(&self) -> Vec<Total> {
         unimplemented!()
     }
+    fn balance(&self) -> (Vec<Total>, Pending) {
+        unreachable!("ingest does not ask")
+    }
+
     fn pending(&self) -> Pending {
         unimplemented!()
     }

@@ -54,6 +54,9 @@ fn defer(connection: &Connection, deferral: &Deferral, draft: &mut Draft) -> Res
     for key in &deferral.keys {
         insert.execute((key, number(deferral.seq)))?;
     }
+    for (key, fact) in &deferral.facts {
+        write_fact(connection, key, fact.as_ref())?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,11 @@
+//! Black-box tests: the real server on a free port, the emulator of Customer.io behind it.
+//!
+//! No test sleeps to wait for something: it polls a condition with a deadline ([`support::eventually`]).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod crash;
+mod delivery;
+mod relay;
+mod scripts;
+mod support;
