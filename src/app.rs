@@ -60,6 +60,7 @@ impl App {
         };
         let client = Arc::new(connect(&config, emulator.as_ref())?);
         let journal = open_journal(&config, &clock)?;
+        let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
         let reloader = Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(&bundle)));
         let observer = admin::observer();
         let relay = Relay {
@@ -89,11 +90,11 @@ impl App {
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let addr = server.addr();
         let stop = server.stop_handle();
-        let mut tasks = vec![tokio::spawn(async move {
+        tasks.push(tokio::spawn(async move {
             if let Err(error) = server.run().await {
                 tracing::error!(%error, "the listener failed");
             }
-        })];
+        }));
         tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
         let admin = admin::serve(admin)?;
         if config.transforms.is_dir() {
@@ -240,6 +241,16 @@ fn connect(config: &Config, emulator: Option<&emulator::Running>) -> anyhow::Res
         url: Some(url.as_str()).filter(|url| !url.is_empty()),
         ..account
     })?)
+}
+
+/// Says so when the account lives elsewhere or the credentials are wrong, before the first event
+/// shows it.
+async fn probe_region(config: Arc<Config>, client: Arc<Client>) {
+    if config.destination == DestinationKind::Customerio
+        && let Some(complaint) = client.region_probe().await.complaint(config.customerio.region)
+    {
+        tracing::warn!("{complaint}");
+    }
 }
 
 async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {

@@ -156,6 +156,11 @@ impl Courier {
         self.settled.pop_front()
     }
 
+    /// The bytes of everything that it carries.
+    pub fn bytes(&self) -> usize {
+        self.queues.bytes()
+    }
+
     /// What it is doing at `now`.
     pub fn standing(&self, now: Time) -> Standing {
         Standing {
@@ -188,7 +193,7 @@ impl Courier {
             return pause.probing.is_none().then_some(pause.next_probe);
         }
         let wake = self.queues.next_wake();
-        if self.queues.ready().is_empty() || self.flights.len() >= self.config.concurrency {
+        if self.queues.ready().is_empty() || self.flights.len() >= self.slots() {
             return wake;
         }
         let go = match self.breaker.gate(now) {
@@ -274,7 +279,7 @@ impl Courier {
     fn next_batch(&mut self, now: Time) -> Option<Flight> {
         loop {
             let may_fly = match self.breaker.gate(now) {
-                Gate::Closed => self.flights.len() < self.config.concurrency,
+                Gate::Closed => self.flights.len() < self.slots(),
                 Gate::Probe => self.flights.is_empty(),
                 Gate::Open(_) | Gate::Probing => false,
             };
@@ -292,6 +297,14 @@ impl Courier {
                 continue;
             }
             return self.depart(items, now);
+        }
+    }
+
+    /// How many requests may fly, given what is next: a backfill leaves one slot to live traffic.
+    fn slots(&self) -> usize {
+        match self.queues.ready().first().map(|id| id.traffic) {
+            Some(Traffic::Backfill) => (self.config.concurrency - 1).max(1),
+            _ => self.config.concurrency,
         }
     }
 
@@ -405,7 +418,7 @@ impl Courier {
     /// others succeed.
     fn try_again(&mut self, items: &[ItemId], status: Option<u16>, unknown_fate: bool, now: Time) {
         if self.breaker.failed(now) {
-            self.note_first_failure(items, now);
+            // An outage is nobody's fault, and uses up nobody's budget.
             return self.return_all(items, unknown_fate);
         }
         match items {
@@ -413,23 +426,12 @@ impl Courier {
             [one] => self.back_off(*one, status, unknown_fate, now),
             _ if self.breaker.others_succeed() => self.halve(items, unknown_fate),
             _ => {
-                self.note_first_failure(items, now);
                 let until = now.plus(self.jitter.wait(1));
                 for &id in items {
                     self.queues
                         .came_back(id, Some(until), |entry| entry.unknown_fate |= unknown_fate);
                 }
             }
-        }
-        self.expire(items, now);
-    }
-
-    fn note_first_failure(&mut self, items: &[ItemId], now: Time) {
-        let at = self.without_pauses(now);
-        for &id in items {
-            self.queues.came_back(id, None, |entry| {
-                entry.first_failed.get_or_insert(at);
-            });
         }
     }
 
@@ -445,6 +447,9 @@ impl Courier {
             first = *entry.first_failed.get_or_insert(at);
         };
         self.queues.came_back(id, None, note);
+        if at.since(first) > self.config.age_budget {
+            return self.settle(id, Fate::Expired);
+        }
         let wait = self.jitter.wait(tries);
         if at.since(first) < PATIENCE {
             self.queues.came_back(id, Some(now.plus(wait)), |_| {});
@@ -458,19 +463,6 @@ impl Courier {
             }
             let first_failed = entry.first_failed.map(|first| self.with_pauses(first));
             self.settle(other, Fate::Postponed { due, first_failed, status });
-        }
-    }
-
-    /// Items that have used up their budget are given up.
-    fn expire(&mut self, items: &[ItemId], now: Time) {
-        let at = self.without_pauses(now);
-        for &id in items {
-            let expired = self.queues.entry(id).is_some_and(|entry| {
-                entry.first_failed.is_some_and(|first| at.since(first) > self.config.age_budget)
-            });
-            if expired {
-                self.settle(id, Fate::Expired);
-            }
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Item {
     pub valid_until: Option<Time>,
     /// When it was first tried without success, pauses left out.
     pub first_failed: Option<Time>,
+    /// How often it was tried alone without success.
+    pub tries: u32,
 }
 
 impl Item {
@@ -93,6 +95,7 @@ pub struct Queues {
     ready: BTreeSet<ItemId>,
     sleeping: BTreeSet<(Time, ItemId)>,
     ready_bytes: usize,
+    bytes: usize,
 }
 
 impl Queues {
@@ -105,13 +108,14 @@ impl Queues {
             ahead += usize::from(!queue.is_empty());
             queue.push_back(id);
         }
-        let first_failed = item.first_failed;
+        self.bytes += item.size();
+        let (tries, first_failed) = (item.tries, item.first_failed);
         let entry = Entry {
             item: Arc::new(item),
             ahead,
             state: State::Waiting,
             company,
-            tries: 0,
+            tries,
             unknown_fate: false,
             first_failed,
         };
@@ -129,6 +133,11 @@ impl Queues {
     /// The bytes of the items that may travel now.
     pub fn ready_bytes(&self) -> usize {
         self.ready_bytes
+    }
+
+    /// The bytes of all items.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many items there are.
@@ -181,6 +190,7 @@ impl Queues {
     pub fn remove(&mut self, id: ItemId) -> Option<Entry> {
         self.leave_state(id);
         let entry = self.entries.remove(&id)?;
+        self.bytes -= entry.item.size();
         for key in &entry.item.keys {
             self.leave_queue(key, id);
         }

@@ -13,6 +13,7 @@ use crate::identity::Facts;
 use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored, Why};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
+use crate::spec::Traffic;
 
 /// Changes of the journal that must be written together, and acknowledged by their number.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Core {
     facts: Facts,
     courier: Courier,
     ledger: HashMap<Seq, Unsettled>,
+    /// How many of the ledger's events are of a backfill.
+    backfill: usize,
     blocked: HashMap<Arc<str>, Blocked>,
     changes: Vec<Change>,
     after_commit: Pending,
@@ -74,6 +77,7 @@ impl Core {
             facts: Facts::new(journal),
             courier: Courier::new(courier),
             ledger: HashMap::new(),
+            backfill: 0,
             blocked,
             changes: Vec::new(),
             after_commit: Pending::default(),
@@ -148,7 +152,7 @@ impl Core {
         }
         let traffic = event.origin.traffic;
         let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
-        let first_failed = stored.attempts.first_at;
+        let attempts = &stored.attempts;
         for (part, op, frozen) in items {
             self.courier.push(Item {
                 id: ItemId { traffic, seq: stored.seq, part: part.index, op },
@@ -156,12 +160,14 @@ impl Core {
                 payload: frozen.payload,
                 barrier: frozen.barrier,
                 valid_until: part.verdict.valid_until,
-                first_failed,
+                first_failed: attempts.first_at,
+                tries: attempts.tries,
             });
         }
         if event.is_over() {
             self.conclude(stored.seq, event, now);
         } else {
+            self.backfill += usize::from(traffic == Traffic::Backfill);
             self.ledger.insert(stored.seq, event);
         }
         Ok(())
@@ -206,9 +212,17 @@ impl Core {
         self.courier.next_due(now)
     }
 
-    /// How many events have no end yet.
-    pub fn unsettled(&self) -> usize {
-        self.ledger.len()
+    /// How many events of a class have no end yet.
+    pub fn unsettled(&self, traffic: Traffic) -> usize {
+        match traffic {
+            Traffic::Live => self.ledger.len() - self.backfill,
+            Traffic::Backfill => self.backfill,
+        }
+    }
+
+    /// The bytes of what waits to be sent.
+    pub fn bytes(&self) -> usize {
+        self.courier.bytes()
     }
 
     /// How many commits are not acknowledged yet.
@@ -263,6 +277,7 @@ impl Core {
             if event.is_over()
                 && let Some(event) = self.ledger.remove(&seq)
             {
+                self.backfill -= usize::from(traffic == Traffic::Backfill);
                 self.conclude(seq, event, now);
             }
         }

@@ -28,14 +28,16 @@ use crate::transform::Bundle;
 const CHUNK: usize = 64;
 /// Jobs that wait for or at script threads, for each thread.
 const JOBS_PER_THREAD: usize = 3;
-/// Events without an end that are held in memory; the rest waits on disk.
+/// Events of a class without an end that are held in memory; the rest waits on disk.
 const IN_MEMORY: usize = 20_000;
+/// Bytes of them, of both classes; a backfill stops at half of it.
+const BYTES_IN_MEMORY: usize = 64 << 20;
 /// Commits on their way at a time; what ends meanwhile goes into the next one.
 const COMMITS: usize = 2;
 /// After an unclean stop, so many events are prepared one at a time.
 const CAREFUL: usize = 256;
 /// How long what is on its way may take when Segue stops.
-const STOP_WITHIN: Duration = Duration::from_secs(8);
+const STOP_WITHIN: Duration = Duration::from_secs(6);
 /// How often the loop looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -255,7 +257,8 @@ impl Driver {
             }
             Message::Status(answer) => {
                 let standing = self.core.standing(self.relay.clock.now());
-                let _ = answer.send(Status { unsettled: self.core.unsettled(), standing });
+                let unsettled = self.core.unsettled(Traffic::Live) + self.core.unsettled(Traffic::Backfill);
+                let _ = answer.send(Status { unsettled, standing });
             }
             Message::Stop => {}
         }
@@ -263,7 +266,7 @@ impl Driver {
 
     /// Reads what there is to do: due events, then live, then backfill.
     fn read(&mut self, now: Time) -> Result<(), JournalError> {
-        while self.has_room() {
+        while self.has_room(Traffic::Live) {
             let max = if self.careful > 0 { 1 } else { CHUNK };
             let mut events = Vec::new();
             if self.feed.look_at <= now {
@@ -276,7 +279,7 @@ impl Driver {
                 events = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
                 self.feed.live = events.last().map(|event| event.seq).or(self.feed.live);
             }
-            if events.is_empty() {
+            if events.is_empty() && self.has_room(Traffic::Backfill) {
                 events = self.relay.journal.read(Traffic::Backfill, self.feed.backfill, max)?;
                 self.feed.backfill = events.last().map(|event| event.seq).or(self.feed.backfill);
             }
@@ -288,9 +291,12 @@ impl Driver {
         Ok(())
     }
 
-    fn has_room(&self) -> bool {
-        let most = if self.careful > 0 { 1 } else { self.most_jobs };
-        self.feed.outstanding() < most && self.core.unsettled() < IN_MEMORY
+    fn has_room(&self, traffic: Traffic) -> bool {
+        let share = if traffic == Traffic::Backfill { 2 } else { 1 };
+        let most = if self.careful > 0 { 1 } else { self.most_jobs / share };
+        self.feed.outstanding() < most
+            && self.core.unsettled(traffic) < IN_MEMORY
+            && self.core.bytes() < BYTES_IN_MEMORY / share
     }
 
     fn dispatch(&mut self, mut events: Vec<Stored>) -> Result<(), JournalError> {

@@ -29,6 +29,7 @@ fn item(seq: u64, keys: &[&str]) -> Item {
         barrier: false,
         valid_until: None,
         first_failed: None,
+        tries: 0,
     }
 }
 
@@ -195,8 +196,7 @@ fn what_cannot_be_delivered_within_its_budget_is_given_up() {
     courier.push(Item { first_failed: Some(at(0)), ..item(1, &["a"]) });
     let flight = batch(&courier.poll(at(25 * 3_600_000))[0]).0;
     courier.answer(flight, broken(500), at(25 * 3_600_000));
-    let fates = fates(&mut courier);
-    assert!(matches!(fates[..], [(1, Fate::Expired | Fate::Postponed { .. })]), "{fates:?}");
+    assert_eq!(fates(&mut courier), [(1, Fate::Expired)]);
 }
 
 #[test]
@@ -236,6 +236,17 @@ fn a_verdict_that_ran_out_is_asked_again_unless_the_item_may_have_arrived() {
     courier.answer(flight, broken(500), at(60_000));
     let resent = courier.poll(at(70_000));
     assert_eq!(batch(&resent[0]).1, ["3"], "its fate is unknown: the same bytes again");
+}
+
+#[test]
+fn a_backfill_leaves_a_slot_to_live_traffic() {
+    let mut courier = Courier::new(CourierConfig { concurrency: 2, room: Room { items: 1, bytes: 1000 }, ..config() });
+    for seq in 1..=5 {
+        courier.push(Item { id: ItemId { traffic: Traffic::Backfill, ..id(seq) }, ..item(seq, &[&seq.to_string()]) });
+    }
+    assert_eq!(courier.poll(at(0)).len(), 1);
+    courier.push(item(6, &["live"]));
+    assert_eq!(batch(&courier.poll(at(0))[0]).1, ["6"]);
 }
 
 #[test]
