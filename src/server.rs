@@ -187,7 +187,11 @@ fn browser_routes(app: &mut web::ServiceConfig) {
     for (name, call) in calls {
         // Segment's, and RudderStack's (which has track and page only).
         for path in [format!("/v1/pixel/{name}"), format!("/pixel/v1/{name}")] {
-            app.service(get(&path, move |request, intake| ingest::picture(call, request, intake)));
+            // By GET only: who asks for the head of a picture has opened no mail.
+            let picture = move |request, intake| ingest::picture(call, request, intake);
+            let refused = || not_allowed("GET", "a pixel is loaded by GET");
+            let route = web::get().to(picture);
+            app.service(web::resource(path).route(route).default_service(web::to(refused)));
         }
     }
 }

@@ -144,3 +144,24 @@ pub(super) fn inflate(body: &Bytes, limit: usize) -> Result<Bytes, IngestError> 
     }
     Ok(plain.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_body_keeps_its_place_until_it_is_gone() {
+        let places = Places::default();
+        let body = || Body::from(Bytes::from_static(b"{}"));
+        let mut held: Vec<Body> = (0..LARGE_AT_ONCE).map(|_| body()).collect();
+        for one in &mut held {
+            places.give(one).await.unwrap();
+            places.give(one).await.unwrap();
+        }
+        assert_eq!(places.0.available_permits(), 0, "one place for each, also when asked twice");
+
+        held.pop();
+
+        places.give(&mut body()).await.unwrap();
+    }
+}

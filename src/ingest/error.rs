@@ -64,7 +64,7 @@ pub enum IngestError {
     InvalidSignature,
     /// The source has no secret, and the request may come from anywhere.
     #[error(
-        "this source has no token and no webhook_secret, so its webhook path only serves clients on this machine: configure one of them"
+        "this source has no token and no webhook_secret, so its webhook path only serves programs on this machine, not browsers and not proxies: configure one of them"
     )]
     Unprotected,
     /// There is no body.

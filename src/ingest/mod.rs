@@ -8,7 +8,7 @@
 //! Trust: an element is trusted with deletions when a secret vouches for it. The source's token
 //! vouches for the whole request, on the SDK paths too; a signature for what it was made of, which on
 //! Segment's batches is the first element alone; a write key for nothing. A source without any secret
-//! is open to clients on this machine only, and they are trusted.
+//! is open to programs on this machine only, and they are trusted.
 //!
 //! Not here: routes and the listener ([`crate::server`]), what a call means ([`crate::spec`]).
 
@@ -17,6 +17,7 @@ mod browser;
 mod cors;
 mod credentials;
 mod error;
+mod head;
 mod http;
 mod measure;
 mod pixel;
@@ -26,12 +27,13 @@ mod split;
 pub use body::Body;
 pub(crate) use cors::cors;
 pub use error::IngestError;
+pub use head::{RequestHead, Surface};
 pub(crate) use http::{batch, ignored, picture, segment_settings, single, source_config, webhook};
 pub(crate) use measure::measured;
 pub use measure::{METRIC_EVENTS, METRIC_REQUESTS};
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +55,6 @@ use split::Unpacked;
 /// times its size limit in the journal.
 const MAX_EXPANSION: usize = 4;
 
-/// A name of a replay is cut here, in characters.
-const MAX_LABEL: usize = 100;
-
 /// Request headers that no script may see, whatever the configuration says.
 const SECRET_HEADERS: [&str; 5] =
     ["authorization", "cookie", "proxy-authorization", "x-segue-token", "x-signature"];
@@ -70,30 +69,6 @@ pub struct Intake {
     shown_headers: Vec<HeaderName>,
     places: Places,
     refusals: Refusals,
-}
-
-/// What is served at a path.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Surface<'a> {
-    /// `/webhook/{source}`
-    Webhook(&'a str),
-    /// `/v1/track` and its like: one event, of the type that the path says (`None`: its own).
-    Single(Option<Call>),
-    /// `/v1/batch` and its like.
-    Batch,
-}
-
-/// The head of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
-    /// What was asked for.
-    pub surface: Surface<'a>,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The query, as it stands in the URL.
-    pub query: &'a str,
-    /// The other end of the connection.
-    pub peer: Option<IpAddr>,
 }
 
 /// A request whose head is in order: what is known before its body is read.
@@ -173,7 +148,7 @@ impl Intake {
             Surface::Webhook(name) => {
                 let at = self.config.source.iter().position(|source| source.name == name);
                 let at = at.ok_or(IngestError::UnknownSource)?;
-                let local = self.on_loopback && is_direct(head);
+                let local = self.on_loopback && head.is_local();
                 let opened = self.keyring.open_webhook(at, &credentials, local)?;
                 let trusted = matches!(opened, Opened::BySecret | Opened::Locally);
                 (Packing::Webhook, Some(at), trusted, limits.max_webhook_body_bytes)
@@ -192,10 +167,10 @@ impl Intake {
             source,
             trusted,
             credentials,
-            replay: replay_flag(head.headers, &query),
-            ip: client_ip(head),
+            replay: head.replay(&query),
+            ip: head.client_ip().map(|ip| ip.to_string()),
             headers: self.headers_for_scripts(head.headers),
-            encoding_is_known: encoding_is_known(head.headers),
+            encoding_is_known: head.encoding_is_known(),
             limit,
         })
     }
@@ -352,44 +327,6 @@ fn check_expansion(unpacked: &Unpacked, limit: usize) -> Result<(), IngestError>
         )));
     }
     Ok(())
-}
-
-/// Whether everything is a replay by what the URL or a header says, and its name.
-fn replay_flag(headers: &HeaderMap, query: &Query) -> Option<Option<String>> {
-    let header = headers.get("x-segue-replay").and_then(|value| value.to_str().ok());
-    match query.get("replay").or(header)?.trim() {
-        "false" | "0" => None,
-        "" | "true" | "1" => Some(None),
-        label => Some(Some(label.chars().take(MAX_LABEL).collect())),
-    }
-}
-
-/// Whether the request comes from this machine without a proxy in between, as far as it can be told:
-/// what arrives through a proxy or a tunnel may come from anywhere.
-fn is_direct(head: &RequestHead<'_>) -> bool {
-    const TRACES: [&str; 5] =
-        ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
-    head.peer.is_some_and(|peer| peer.is_loopback())
-        && !TRACES.iter().any(|name| head.headers.contains_key(*name))
-}
-
-/// The client's address. A proxy on this machine is believed about whom it stands for: the last
-/// address is the one that it added itself.
-fn client_ip(head: &RequestHead<'_>) -> Option<String> {
-    let peer = head.peer?;
-    let forwarded = || {
-        let said = head.headers.get_all("x-forwarded-for").last()?.to_str().ok()?;
-        said.rsplit(',').next()?.trim().parse::<IpAddr>().ok()
-    };
-    let client = if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer };
-    Some(client.to_canonical().to_string())
-}
-
-fn encoding_is_known(headers: &HeaderMap) -> bool {
-    let Some(encoding) = headers.get("content-encoding") else { return true };
-    ["gzip", "x-gzip", "identity", ""]
-        .iter()
-        .any(|known| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
 }
 
 #[cfg(test)]

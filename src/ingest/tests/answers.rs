@@ -111,6 +111,7 @@ async fn wrong_paths_and_methods_are_told_what_would_be_right() {
         ("GET", "/v1/track", "405 method_not_allowed", Some("POST")),
         ("PUT", "/v1/batch", "405 method_not_allowed", Some("POST")),
         ("POST", "/sourceConfig", "405 method_not_allowed", Some("GET, HEAD")),
+        ("POST", "/v1/pixel/track", "405 method_not_allowed", Some("GET")),
         ("POST", "/", "405 method_not_allowed", Some("GET, HEAD")),
         ("POST", "/v1/nothing", "404 not_found", None),
         ("GET", "/favicon.ico", "404 not_found", None),
@@ -215,4 +216,35 @@ async fn a_stop_does_not_wait_longer_than_its_deadline() {
 
     tokio::time::timeout(Duration::from_secs(10), app.stop.stop()).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), app.serving).await.unwrap().unwrap().unwrap();
+}
+
+#[actix_web::test]
+async fn requests_are_counted_by_route_and_status_and_events_by_source() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (intake, _) = intake(&config());
+    let app = actix_web::App::new()
+        .app_data(actix_web::web::Data::from(intake))
+        .configure(crate::server::routes)
+        .wrap(actix_web::middleware::from_fn(crate::ingest::measured));
+    let app = actix_web::test::init_service(app).await;
+    let bodies = [r#"[{"type":"track"},{"type":"page"}]"#, "[]", "{"];
+    for (path, body) in bodies.map(|body| ("/v1/b", body)).into_iter().chain([("/nothing", "")]) {
+        let request = actix_web::test::TestRequest::post()
+            .uri(path)
+            .insert_header(("authorization", "Bearer demo-segment"))
+            .set_payload(body);
+        actix_web::test::call_service(&app, request.to_request()).await;
+    }
+
+    let rendered = recorder.handle().render();
+
+    for line in [
+        r#"segue_http_requests_total{path="/v1/b",status="200"} 2"#,
+        r#"segue_http_requests_total{path="/v1/b",status="400"} 1"#,
+        r#"segue_http_requests_total{path="other",status="404"} 1"#,
+        r#"segue_http_events_total{source="segment"} 2"#,
+    ] {
+        assert!(rendered.contains(line), "{line} is missing in\n{rendered}");
+    }
 }

@@ -74,6 +74,7 @@ async fn a_webhook_path_needs_every_secret_that_its_source_has() {
         ("no such source", "/webhook/nobody", &[], "404 unknown_source"),
         ("an open source on loopback", "/webhook/segment", &[], "200"),
         ("an open source through a proxy", "/webhook/segment", &["X-Forwarded-For: 203.0.113.9"], "403 source_unprotected"),
+        ("an open source from a page in a browser", "/webhook/segment", &["Origin: https://evil.example"], "403 source_unprotected"),
         ("a token as Bearer", "/webhook/token", &[&bearer], "200"),
         ("a token as X-Segue-Token", "/webhook/token", &[&header], "200"),
         ("a token as a password", "/webhook/token", &[&basic("anybody", TOKEN)], "200"),
@@ -133,6 +134,7 @@ async fn a_signature_vouches_for_what_it_was_made_of_and_nothing_else() {
     let bearer = format!("Authorization: Bearer {TOKEN}");
     let signature_of = |bytes: &str| sign(bytes.as_bytes());
     #[rustfmt::skip]
+    #[allow(clippy::type_complexity)]
     let table: &[(&str, &str, Vec<String>, &str, [bool; 2])] = &[
         ("the whole array", "/webhook/signed", vec![signature_of(&array)], &array, [true, true]),
         ("the first element", "/webhook/signed", vec![signature_of(a)], &array, [true, false]),

@@ -227,6 +227,7 @@ async fn a_replay_is_flagged_by_its_url_a_header_or_its_source() {
     let long = format!("/webhook/segment?replay={}", "x".repeat(200));
     let cut = "x".repeat(100);
     #[rustfmt::skip]
+    #[allow(clippy::type_complexity)]
     let table: &[(&str, &str, &[&str], &str, Option<Replay>)] = &[
         ("nothing says so", "/webhook/segment", &[], new, None),
         ("the URL", "/webhook/segment?replay=june%202", &[], new, flagged(Some("june 2"))),
