@@ -1,0 +1,345 @@
+//! Changing an event by paths. These work on the event's own nodes, without a detour over the script.
+
+use rhai::{Dynamic, EvalAltResult, Map};
+
+use super::presence::is_blank;
+use super::reading::{Kind, Unread};
+use super::{Answer, Call, Group, Helper};
+use crate::spec::names;
+use crate::transform::error::{code, quoted, refused, throw, throw_about};
+use crate::transform::handle::path::{Obstacle, Slot, Step, make_way, visit};
+use crate::transform::handle::{ArrayHandle, MapHandle, to_dynamic};
+use crate::transform::made::Violation;
+
+pub(super) const HELPERS: &[Helper] = &[
+    Helper {
+        group: Group::Edit,
+        name: "set",
+        signature: "event.set(path, value)",
+        doc: "Writes a value at a path and makes the maps on the way. With `[]` it writes into every \
+              element. `()` writes `null`.",
+        example: "let m = #{}; m.set(\"a.b\", 1); m",
+        gives: "{\"a\": {\"b\": 1}}",
+        arity: (3, 3),
+        run: |call| on_map(call, set),
+    },
+    Helper {
+        group: Group::Edit,
+        name: "del",
+        signature: "event.del(path)",
+        doc: "Removes what is at a path; says whether something was there.",
+        example: "let m = #{a: [#{x: 1, y: 2}]}; m.del(\"a[].x\"); m",
+        gives: "{\"a\": [{\"y\": 2}]}",
+        arity: (2, 2),
+        run: |call| on_map(call, delete),
+    },
+    Helper {
+        group: Group::Edit,
+        name: "rename",
+        signature: "event.rename(from, to)",
+        doc: "Moves what is at one path to another, unless something that is not blank is there \
+              already; says whether it did. `from` may be an array: the first that is not blank is \
+              taken. With `[]` in both paths it does so in every element.",
+        example: "let m = #{orderId: 7}; m.rename(\"orderId\", \"order_id\"); m",
+        gives: "{\"order_id\": 7}",
+        arity: (3, 3),
+        run: |call| on_map(call, rename),
+    },
+    Helper {
+        group: Group::Edit,
+        name: "convert",
+        signature: "event.convert(path, kind [, \"keep\"])",
+        doc: "Reads what is at a path (or at each of an array of paths) as `money`, `number`, `int`, \
+              `bool`, `time`, `unix`, `string`, `id`, `email`, `phone` or `upper`, and writes the \
+              result; gives how many values changed. What is absent or blank is left. What cannot be \
+              read is an error; with `\"keep\"` it stays as it was sent and becomes a violation.",
+        example: "let m = #{total: \"$49.00\"}; m.convert(\"total\", \"money\"); m",
+        gives: "{\"total\": 49.0}",
+        arity: (3, 4),
+        run: |call| on_map(call, convert),
+    },
+    Helper {
+        group: Group::Edit,
+        name: "fold_keys",
+        signature: "event.fold_keys(path, table)",
+        doc: "Renames the keys of the map (or with `[]` the maps) at a path by a table in `data/` that \
+              gives the new name of a key. A key stays when something that is not blank has its new \
+              name. Gives how many keys were renamed.",
+        example: "let m = #{p: [#{qty: 2, sku: \"a\"}]}; m.fold_keys(\"p[]\", \"item_keys\"); m",
+        gives: "{\"p\": [{\"quantity\": 2, \"sku\": \"a\"}]}",
+        arity: (3, 3),
+        run: |call| on_map(call, fold_keys),
+    },
+    Helper {
+        group: Group::Edit,
+        name: "rename_keys",
+        signature: "event.rename_keys(\"snake\" | \"camel\" [, path])",
+        doc: "Changes the casing of all keys, also of nested maps, at a path or everywhere. A key \
+              whose new name is taken stays.",
+        example: "let m = #{orderId: 7, line: #{itemName: \"x\"}}; m.rename_keys(\"snake\"); m",
+        gives: "{\"line\": {\"item_name\": \"x\"}, \"order_id\": 7}",
+        arity: (2, 3),
+        run: |call| on_map(call, rename_keys),
+    },
+];
+
+/// Runs an edit on the first argument. A map of Rhai's own is edited as a copy and written back.
+fn on_map(
+    call: &mut Call<'_, '_>,
+    edit: fn(&Call<'_, '_>, &MapHandle) -> Answer,
+) -> Answer {
+    if let Some(map) = MapHandle::of(call.arg(0)) {
+        return edit(call, &map);
+    }
+    if !call.arg(0).is_map() {
+        return Err(call.wrong(0, "a map"));
+    }
+    let copy = call.session.copied(call.arg(0))?;
+    let Some(map) = MapHandle::of(&copy) else { return Err(call.wrong(0, "a map")) };
+    let result = edit(call, &map)?;
+    let edited: Map =
+        map.keys().into_iter().map(|key| (key.as_str().into(), map.get(&key))).collect();
+    *call.args[0] = Dynamic::from_map(edited);
+    Ok(result)
+}
+
+fn set(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let path = call.session.path(&call.text(1)?)?;
+    let value = call.arg(2);
+    let budget = &call.session.budget;
+    if path.steps.contains(&Step::Every) {
+        visit(map, &path, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
+        return Ok(Dynamic::UNIT);
+    }
+    if let Some(Step::At(_)) = path.steps.last() {
+        visit(map, &path, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
+        return Ok(Dynamic::UNIT);
+    }
+    let (holder, key) = make_way(map, &path, budget).map_err(|obstacle| blocked(call, obstacle))?;
+    Slot::Field(&holder, &key).set(value, budget).map_err(refused)?;
+    Ok(Dynamic::UNIT)
+}
+
+fn delete(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let path = call.session.path(&call.text(1)?)?;
+    let mut deleted = false;
+    visit(map, &path, &mut |slot, _| {
+        match slot {
+            Slot::Field(holder, key) => {
+                if holder.has(key) {
+                    deleted |= holder.remove(key).map_err(refused)?.is_some();
+                }
+            }
+            Slot::Item(..) => {
+                return Err(throw(code::SCRIPT, "del takes fields out, not elements"));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(deleted.into())
+}
+
+fn rename(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let to = call.session.path(&call.text(2)?)?;
+    for text in call.texts(1)? {
+        let from = call.session.path(&text)?;
+        if rename_within(call, map, &from.steps, &to.steps)? {
+            return Ok(true.into());
+        }
+    }
+    Ok(false.into())
+}
+
+/// Renames below the part that both paths share, so that `[]` means the same element in both.
+fn rename_within(
+    call: &Call<'_, '_>,
+    map: &MapHandle,
+    from: &[Step],
+    to: &[Step],
+) -> Result<bool, Box<EvalAltResult>> {
+    let Some(every) = from.iter().position(|step| *step == Step::Every) else {
+        return rename_one(call, map, from, to);
+    };
+    if to.get(..=every) != from.get(..=every) {
+        return Err(throw(
+            code::SCRIPT,
+            "rename: with [] both paths must be the same up to there, as in \
+             rename(\"products[].qty\", \"products[].quantity\")",
+        ));
+    }
+    let holders = crate::transform::handle::path::Path { steps: from[..=every].to_vec() };
+    let mut renamed = false;
+    visit(map, &holders, &mut |slot, _| {
+        if let Some(item) = MapHandle::of(&slot.get()) {
+            renamed |= rename_within(call, &item, &from[every + 1..], &to[every + 1..])?;
+        }
+        Ok::<(), Box<EvalAltResult>>(())
+    })?;
+    Ok(renamed)
+}
+
+fn rename_one(
+    call: &Call<'_, '_>,
+    map: &MapHandle,
+    from: &[Step],
+    to: &[Step],
+) -> Result<bool, Box<EvalAltResult>> {
+    let (Some((Step::Key(old), way)), Some((Step::Key(new), way_to))) =
+        (from.split_last(), to.split_last())
+    else {
+        return Err(throw(code::SCRIPT, "rename: both paths must end in a key"));
+    };
+    let Some(holder) = holder_at(map, way) else { return Ok(false) };
+    if !holder.has(old) || is_blank(&holder.get(old)) {
+        return Ok(false);
+    }
+    let target = if way == way_to {
+        holder.clone()
+    } else {
+        let to = crate::transform::handle::path::Path { steps: to.to_vec() };
+        make_way(map, &to, &call.session.budget).map_err(|obstacle| blocked(call, obstacle))?.0
+    };
+    if target.is(&holder) && old == new || !is_blank(&target.get(new)) {
+        return Ok(false);
+    }
+    target.check_writable().map_err(refused)?;
+    let Some(node) = holder.remove(old).map_err(refused)? else { return Ok(false) };
+    target.place(new, node).map_err(refused)?;
+    Ok(true)
+}
+
+/// The map at the end of plain steps.
+fn holder_at(map: &MapHandle, steps: &[Step]) -> Option<MapHandle> {
+    let mut value = Dynamic::from(map.clone());
+    for step in steps {
+        value = match step {
+            Step::Key(key) => MapHandle::of(&value)?.get(key),
+            Step::At(_) => {
+                crate::transform::handle::path::read(&value, std::slice::from_ref(step))?
+            }
+            Step::Every => return None,
+        };
+    }
+    MapHandle::of(&value)
+}
+
+fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let name = call.text(2)?;
+    let kind = Kind::from_name(&name)
+        .ok_or_else(|| call.wrong(2, &format!("one of {}", Kind::NAMES.join(", "))))?;
+    let keep = match call.count() {
+        3 => false,
+        _ if call.text(3)? == "keep" => true,
+        _ => return Err(call.wrong(3, "\"keep\"")),
+    };
+    let mut changed = 0;
+    for text in call.texts(1)? {
+        let path = call.session.path(&text)?;
+        visit(map, &path, &mut |slot, at| {
+            let value = slot.get();
+            if is_blank(&value) || !slot.is_there() {
+                return Ok(());
+            }
+            match kind.read(&value, call.session) {
+                Ok(read) => {
+                    if !kind.is_already(&value, &read) {
+                        slot.set(&read, &call.session.budget).map_err(refused)?;
+                        changed += 1;
+                    }
+                    Ok(())
+                }
+                Err(_) if keep => {
+                    let violation =
+                        Violation { kind: format!("unreadable_{}", kind.noun()), path: at.into() };
+                    call.session.hint(None, |hints| {
+                        if !hints.violations.contains(&violation) {
+                            hints.violations.push(violation);
+                        }
+                    });
+                    Ok(())
+                }
+                Err(unread) => Err(unreadable_at(&value, kind, unread, at)),
+            }
+        })?;
+    }
+    Ok(Dynamic::from_int(changed))
+}
+
+fn unreadable_at(value: &Dynamic, kind: Kind, unread: Unread, at: &str) -> Box<EvalAltResult> {
+    let message = format!("{at}: {}", unread.message(value, kind.noun()));
+    throw_about(
+        code::UNREADABLE,
+        message,
+        &[("value", quoted(value).into()), ("want", kind.noun().into()), ("path", at.into())],
+    )
+}
+
+fn rename_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let style = call.text(1)?;
+    let casing: fn(&str) -> String = match style.as_str() {
+        "snake" => |key| names::words(key).join("_"),
+        "camel" => super::text::camel,
+        _ => return Err(call.wrong(1, "\"snake\" or \"camel\"")),
+    };
+    if call.count() == 2 {
+        recase(&Dynamic::from(map.clone()), casing)?;
+        return Ok(Dynamic::UNIT);
+    }
+    let path = call.session.path(&call.text(2)?)?;
+    visit(map, &path, &mut |slot, _| recase(&slot.get(), casing))?;
+    Ok(Dynamic::UNIT)
+}
+
+fn fold_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
+    let path = call.session.path(&call.text(1)?)?;
+    let table = super::names::table(call, 2)?;
+    let mut renamed = 0;
+    visit(map, &path, &mut |slot, _| {
+        let Some(holder) = MapHandle::of(&slot.get()) else { return Ok(()) };
+        for (key, name) in holder.renames(table) {
+            if is_blank(&holder.get(&key)) || !is_blank(&holder.get(&name)) {
+                continue;
+            }
+            if let Some(node) = holder.remove(&key).map_err(refused)? {
+                holder.place(&name, node).map_err(refused)?;
+                renamed += 1;
+            }
+        }
+        Ok::<(), Box<EvalAltResult>>(())
+    })?;
+    Ok(Dynamic::from_int(renamed))
+}
+
+fn recase(value: &Dynamic, casing: fn(&str) -> String) -> Result<(), Box<EvalAltResult>> {
+    if let Some(array) = ArrayHandle::of(value) {
+        return array.snapshot().iter().try_for_each(|item| recase(item, casing));
+    }
+    let Some(map) = MapHandle::of(value) else { return Ok(()) };
+    for key in map.keys() {
+        recase(&map.get(&key), casing)?;
+        let new = casing(&key);
+        if new != key
+            && !new.is_empty()
+            && !map.has(&new)
+            && let Some(node) = map.remove(&key).map_err(refused)?
+        {
+            map.place(&new, node).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn blocked(call: &Call<'_, '_>, obstacle: Obstacle) -> Box<EvalAltResult> {
+    match obstacle {
+        Obstacle::Refused(refusal) => refused(refusal),
+        Obstacle::NoKey => throw(code::SCRIPT, format!("{}: the path must end in a key", call.name)),
+        Obstacle::InTheWay(what) => {
+            throw(code::SCRIPT, format!("{}: what is at {what} is no map", call.name))
+        }
+    }
+}
+
+/// A JSON value as the answer of a helper.
+pub(super) fn answer(value: serde_json::Value) -> Answer {
+    Ok(to_dynamic(value))
+}

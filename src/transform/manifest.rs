@@ -1,0 +1,436 @@
+//! `transforms.toml`: which stages run, in which order, on what, and what happens when one fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use glob::{MatchOptions, Pattern};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::diagnostic::Diagnostic;
+use super::limits::Limits;
+use crate::spec::{Call, Object, Vendor};
+
+/// The manifest's file name.
+pub const FILE: &str = "transforms.toml";
+
+/// What happens to an event that a stage fails on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The original becomes a dead letter.
+    #[default]
+    DeadLetter,
+    /// The event goes on as it came to the stage, and says so.
+    ForwardOriginal,
+    /// The event is dropped.
+    Drop,
+}
+
+/// Whether a stage runs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Live,
+    /// It does not.
+    Off,
+}
+
+/// The whole manifest, read and checked.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The stages in the order in which they run.
+    pub stages: Vec<Stage>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[vars]`: what scripts read as `ctx.vars`.
+    pub vars: Object,
+    exit_events: Vec<Pattern>,
+}
+
+/// One stage.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The name: the file without `.rhai`.
+    pub name: String,
+    /// The file, relative to the folder.
+    pub file: String,
+    /// What happens when it fails.
+    pub on_error: OnError,
+    /// What happens when it fails on an exit event.
+    pub on_error_exit: OnError,
+    /// Whether it runs.
+    pub mode: Mode,
+    filter: Filter,
+}
+
+/// What a stage runs on. An empty list admits everything.
+#[derive(Clone, Debug, Default)]
+struct Filter {
+    calls: Vec<Call>,
+    events: Vec<Pattern>,
+    sources: BTreeSet<String>,
+    platforms: Vec<Vendor>,
+}
+
+/// What of an event decides which stages run.
+pub(crate) struct Subject<'a> {
+    pub(crate) call: Call,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) key: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) platform: Vendor,
+}
+
+impl Stage {
+    /// Whether this stage runs on an event.
+    pub(crate) fn admits(&self, subject: &Subject<'_>) -> bool {
+        let filter = &self.filter;
+        let any = |empty: bool, found: bool| empty || found;
+        self.mode == Mode::Live
+            && any(filter.calls.is_empty(), filter.calls.contains(&subject.call))
+            && any(filter.platforms.is_empty(), filter.platforms.contains(&subject.platform))
+            && any(filter.sources.is_empty(), filter.sources.contains(subject.source))
+            && any(filter.events.is_empty(), names_match(&filter.events, subject))
+    }
+
+    /// Whether the event's name matters to this stage.
+    pub(crate) fn asks_for_names(&self) -> bool {
+        !self.filter.events.is_empty()
+    }
+}
+
+impl Manifest {
+    /// Whether losing this event means that somebody keeps getting mails: orders, refunds,
+    /// cancellations, changes of a subscription.
+    pub(crate) fn is_exit(&self, key: &str) -> bool {
+        self.exit_events.iter().any(|pattern| pattern.matches(key))
+    }
+
+    /// Reads the manifest; without one, every stage file at the top of the folder runs in the order
+    /// of the names.
+    ///
+    /// # Errors
+    /// Every finding, with its line where TOML says it.
+    pub fn read(text: Option<&str>, files: &BTreeSet<String>) -> Result<Self, Vec<Diagnostic>> {
+        let written: Written = match text {
+            Some(text) => toml::from_str(text).map_err(|error| vec![toml_error(text, &error)])?,
+            None => Written::default(),
+        };
+        let mut findings = Vec::new();
+        let text = text.unwrap_or_default();
+        let stages = read_stages(&written, files, text, &mut findings);
+        let exit_events = written.pipeline.exit_events.iter();
+        let exit_events = exit_events
+            .filter_map(|pattern| match Pattern::new(pattern) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => {
+                    findings.push(place(text, pattern, format!("{pattern:?}: {error}")));
+                    None
+                }
+            })
+            .collect();
+        let vars = written.vars.into_iter().filter_map(|(name, value)| match to_json(value) {
+            Some(value) => Some((name, value)),
+            None => {
+                let message = format!("vars.{name} holds a date: write it as a text");
+                findings.push(place(text, &name, message));
+                None
+            }
+        });
+        let vars = vars.collect();
+        let manifest = Self { stages, limits: written.limits, vars, exit_events };
+        manifest.check_limits(text, &mut findings);
+        if findings.is_empty() { Ok(manifest) } else { Err(findings) }
+    }
+
+    fn check_limits(&self, text: &str, findings: &mut Vec<Diagnostic>) {
+        let Limits { operations, deadline_ms, wall_ms, outputs, .. } = self.limits;
+        for (name, value) in [
+            ("operations", operations),
+            ("deadline_ms", deadline_ms),
+            ("wall_ms", wall_ms),
+            ("outputs", outputs as u64),
+        ] {
+            if value == 0 {
+                findings.push(place(text, name, format!("limits.{name} must be more than 0")));
+            }
+        }
+        if self.limits.elements > 50_000 {
+            let message = "limits.elements must be at most 50000: nested that deeply, a value would \
+                           exhaust the stack";
+            findings.push(place(text, "elements", message.into()));
+        }
+    }
+}
+
+/// Event names match as they are sent, and as their canonical key.
+fn names_match(patterns: &[Pattern], subject: &Subject<'_>) -> bool {
+    const ANY_CASE: MatchOptions = MatchOptions {
+        case_sensitive: false,
+        require_literal_separator: false,
+        require_literal_leading_dot: false,
+    };
+    patterns.iter().any(|pattern| {
+        subject.name.is_some_and(|name| pattern.matches_with(name.trim(), ANY_CASE))
+            || !subject.key.is_empty() && pattern.matches_with(subject.key, ANY_CASE)
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    pipeline: WrittenPipeline,
+    limits: Limits,
+    vars: BTreeMap<String, toml::Value>,
+    stage: Vec<WrittenStage>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenPipeline {
+    on_error: OnError,
+    on_error_exit: Option<OnError>,
+    exit_events: Vec<String>,
+}
+
+impl Default for WrittenPipeline {
+    fn default() -> Self {
+        let exits = ["order_completed", "order_cancelled", "order_refunded", "subscription_*"];
+        Self {
+            on_error: OnError::default(),
+            on_error_exit: None,
+            exit_events: exits.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStage {
+    file: String,
+    #[serde(default, rename = "match")]
+    filter: WrittenFilter,
+    on_error: Option<OnError>,
+    on_error_exit: Option<OnError>,
+    #[serde(default)]
+    mode: Mode,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenFilter {
+    r#type: Vec<String>,
+    event: Vec<String>,
+    source: BTreeSet<String>,
+    platform: Vec<Vendor>,
+}
+
+fn read_stages(
+    written: &Written,
+    files: &BTreeSet<String>,
+    text: &str,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Stage> {
+    if written.stage.is_empty() {
+        let tops = files.iter().filter(|file| is_stage_file(file));
+        return tops.map(|file| Stage::plain(file, &written.pipeline)).collect();
+    }
+    let mut seen = BTreeSet::new();
+    let mut stages = Vec::new();
+    for stage in &written.stage {
+        let file = match stage.file.strip_suffix(".rhai") {
+            Some(_) => stage.file.clone(),
+            None => format!("{}.rhai", stage.file),
+        };
+        if !files.contains(&file) {
+            let there: Vec<&str> =
+                files.iter().filter(|file| is_stage_file(file)).map(String::as_str).collect();
+            let finding = place(text, &stage.file, format!("there is no file {file}"));
+            findings.push(finding.with_hint(format!("there are {}", there.join(", "))));
+            continue;
+        }
+        if !seen.insert(file.clone()) {
+            findings.push(place(text, &stage.file, format!("{file} is listed twice")));
+            continue;
+        }
+        let mut read = Stage::plain(&file, &written.pipeline);
+        read.mode = stage.mode;
+        read.on_error = stage.on_error.unwrap_or(read.on_error);
+        read.on_error_exit =
+            stage.on_error_exit.or(stage.on_error).unwrap_or(read.on_error_exit);
+        read.filter = read_filter(&stage.filter, text, findings);
+        stages.push(read);
+    }
+    stages
+}
+
+impl Stage {
+    fn plain(file: &str, pipeline: &WrittenPipeline) -> Self {
+        Self {
+            name: file.trim_end_matches(".rhai").to_owned(),
+            file: file.to_owned(),
+            on_error: pipeline.on_error,
+            on_error_exit: pipeline.on_error_exit.unwrap_or(pipeline.on_error),
+            mode: Mode::Live,
+            filter: Filter::default(),
+        }
+    }
+}
+
+fn read_filter(written: &WrittenFilter, text: &str, findings: &mut Vec<Diagnostic>) -> Filter {
+    let mut filter = Filter {
+        sources: written.source.clone(),
+        platforms: written.platform.clone(),
+        ..Filter::default()
+    };
+    for name in &written.r#type {
+        match Call::from_name(name) {
+            Some(call) => filter.calls.push(call),
+            None => {
+                let finding = place(text, name, format!("{name:?} is no type of event"));
+                findings.push(finding.with_hint(format!("one of {}", Call::NAMES.join(", "))));
+            }
+        }
+    }
+    for pattern in &written.event {
+        match Pattern::new(pattern) {
+            Ok(pattern) => filter.events.push(pattern),
+            Err(error) => findings.push(place(text, pattern, format!("{pattern:?}: {error}"))),
+        }
+    }
+    filter
+}
+
+/// Scripts at the top of the folder are stages; those in `lib/` are not.
+pub(crate) fn is_stage_file(file: &str) -> bool {
+    file.ends_with(".rhai") && !file.contains('/')
+}
+
+fn to_json(value: toml::Value) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(whole) => whole.into(),
+        toml::Value::Float(float) => float.into(),
+        toml::Value::Boolean(flag) => flag.into(),
+        toml::Value::Array(items) => items.into_iter().map(to_json).collect::<Option<_>>()?,
+        toml::Value::Table(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| Some((name, to_json(value)?)));
+            Value::Object(fields.collect::<Option<_>>()?)
+        }
+        toml::Value::Datetime(_) => return None,
+    })
+}
+
+fn toml_error(text: &str, error: &toml::de::Error) -> Diagnostic {
+    let finding = Diagnostic::error(FILE, error.message().trim());
+    match error.span() {
+        Some(span) => {
+            let before = text.get(..span.start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            finding.at(text, Some(line), Some(column))
+        }
+        None => finding,
+    }
+}
+
+/// A finding at the first line that mentions `word`.
+fn place(text: &str, word: &str, message: String) -> Diagnostic {
+    let finding = Diagnostic::error(FILE, message);
+    let found = text.lines().enumerate().find_map(|(at, line)| {
+        let column = line.find(word)?;
+        Some((at + 1, line[..column].chars().count() + 1))
+    });
+    match found {
+        Some((line, column)) => finding.at(text, Some(line), Some(column)),
+        None => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> BTreeSet<String> {
+        ["00_names.rhai", "10_orders.rhai", "lib/commerce.rhai"].map(str::to_owned).into()
+    }
+
+    fn read(text: &str) -> Result<Manifest, Vec<Diagnostic>> {
+        Manifest::read(Some(text), &files())
+    }
+
+    #[test]
+    fn without_a_manifest_every_stage_runs_in_the_order_of_names() {
+        let manifest = Manifest::read(None, &files()).unwrap();
+        let names: Vec<&str> = manifest.stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["00_names", "10_orders"]);
+        assert_eq!(manifest.limits, Limits::default());
+    }
+
+    #[test]
+    fn a_stage_runs_on_what_it_matches() {
+        let manifest = read(
+            "[[stage]]\nfile = \"00_names\"\nmatch = { type = [\"track\"], event = [\"Order *\"], \
+             source = [\"web\"], platform = [\"segment\"] }",
+        )
+        .unwrap();
+        let subject = |call, name, key, source, platform| Subject { call, name, key, source, platform };
+        let (track, segment) = (Call::Track, Vendor::Segment);
+        #[rustfmt::skip]
+        let table = [
+            ("everything fits", subject(track, Some("Order Completed"), "order_completed", "web", segment), true),
+            ("another casing", subject(track, Some("order placed"), "order_completed", "web", segment), true),
+            ("another type", subject(Call::Page, Some("Order Completed"), "order_completed", "web", segment), false),
+            ("another name", subject(track, Some("Cart Viewed"), "cart_viewed", "web", segment), false),
+            ("no name", subject(track, None, "", "web", segment), false),
+            ("another source", subject(track, Some("Order Completed"), "order_completed", "ios", segment), false),
+            ("another vendor", subject(track, Some("Order Completed"), "order_completed", "web", Vendor::Rudderstack), false),
+        ];
+        for (what, subject, expected) in table {
+            assert_eq!(manifest.stages[0].admits(&subject), expected, "{what}");
+        }
+        let by_key = read("[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"order_*\"] }").unwrap();
+        let purchase = subject(track, Some("Purchase"), "order_completed", "web", segment);
+        assert!(by_key.stages[0].admits(&purchase), "synonyms match by their key");
+    }
+
+    #[test]
+    fn the_error_policy_of_exit_events_is_set_apart() {
+        let manifest = read(
+            "[pipeline]\non_error_exit = \"forward_original\"\n\
+             [[stage]]\nfile = \"00_names\"\n\
+             [[stage]]\nfile = \"10_orders\"\non_error = \"drop\"\nmode = \"off\"",
+        )
+        .unwrap();
+        let [names, orders] = &manifest.stages[..] else { panic!("two stages") };
+        assert_eq!(
+            (names.on_error, names.on_error_exit),
+            (OnError::DeadLetter, OnError::ForwardOriginal)
+        );
+        assert_eq!((orders.on_error, orders.on_error_exit), (OnError::Drop, OnError::Drop));
+        assert_eq!(orders.mode, Mode::Off);
+        assert!(manifest.is_exit("subscription_paused") && manifest.is_exit("order_refunded"));
+        assert!(!manifest.is_exit("order_updated") && !manifest.is_exit(""));
+    }
+
+    #[test]
+    fn mistakes_are_shown_with_their_line() {
+        let table = [
+            ("unknown key", "[limits]\noperation = 5", Some(2), "unknown field"),
+            ("unknown file", "\n[[stage]]\nfile = \"20_items\"", Some(3), "there is no file 20_items.rhai"),
+            ("twice", "[[stage]]\nfile = \"00_names\"\n[[stage]]\nfile = \"00_names\"", Some(2), "listed twice"),
+            ("bad type", "[[stage]]\nfile = \"00_names\"\nmatch = { type = [\"trak\"] }", Some(3), "no type of event"),
+            ("bad glob", "[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"a***b\"] }", Some(3), "a***b"),
+            ("no limit", "[limits]\ndeadline_ms = 0", Some(2), "more than 0"),
+            ("a date", "[vars]\nsince = 2026-01-01", Some(2), "write it as a text"),
+            ("no toml", "[pipeline\n", Some(1), ""),
+        ];
+        for (what, text, line, message) in table {
+            let findings = read(text).unwrap_err();
+            assert_eq!(findings[0].line, line, "{what}: {}", findings[0]);
+            assert!(findings[0].message.contains(message), "{what}: {}", findings[0]);
+        }
+    }
+}

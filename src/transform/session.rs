@@ -1,0 +1,196 @@
+//! What the natives of one engine share while a handler runs: the budget, the clock, the tables, and
+//! what the script says about its events.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
+use serde_json::Value;
+
+use super::bundle::Bundle;
+use super::error::{code, refused, throw};
+use super::handle::path::Path;
+use super::handle::{MapHandle, to_dynamic, to_value};
+use super::limits::{Budget, Watch};
+use super::made::{Hints, Printed};
+
+/// The most prints that one handler call keeps.
+const MOST_PRINTS: usize = 200;
+/// Entries after which a cache is emptied.
+const CACHE: usize = 2048;
+const REGEX_CACHE: usize = 64;
+const LONGEST_PATTERN: usize = 1000;
+/// Longer texts are not searched: a mistake, or an attack.
+const LONGEST_INPUT: usize = 1 << 20;
+
+/// Shared by all natives of one engine.
+pub(crate) struct Session {
+    /// The bundle whose scripts the engine runs.
+    pub(crate) bundle: Arc<Bundle>,
+    /// What the handler may still write.
+    pub(crate) budget: Budget,
+    /// The handler's time.
+    pub(crate) watch: Watch,
+    /// Whether prints are kept.
+    pub(crate) tracing: Cell<bool>,
+    /// Where `drop` was called last, if it was.
+    pub(crate) dropped: Cell<Option<Position>>,
+    printed: RefCell<Vec<Printed>>,
+    /// What was said about which event.
+    hints: RefCell<Vec<(MapHandle, Hints)>>,
+    /// What was said without naming an event.
+    loose: RefCell<Hints>,
+    paths: RefCell<HashMap<ImmutableString, Rc<Path>>>,
+    regexes: RefCell<HashMap<ImmutableString, Regex>>,
+    names: RefCell<HashMap<ImmutableString, ImmutableString>>,
+}
+
+impl Session {
+    pub(crate) fn new(bundle: Arc<Bundle>) -> Rc<Self> {
+        Rc::new(Self {
+            bundle,
+            budget: Budget::default(),
+            watch: Watch::new(),
+            tracing: Cell::new(false),
+            dropped: Cell::new(None),
+            printed: RefCell::default(),
+            hints: RefCell::default(),
+            loose: RefCell::default(),
+            paths: RefCell::default(),
+            regexes: RefCell::default(),
+            names: RefCell::default(),
+        })
+    }
+
+    /// Starts a handler call.
+    pub(crate) fn start_call(&self) {
+        self.budget.refill(self.bundle.limits());
+        self.watch.start_call();
+        self.dropped.set(None);
+        self.hints.borrow_mut().clear();
+        *self.loose.borrow_mut() = Hints::default();
+        self.printed.borrow_mut().clear();
+    }
+
+    /// What the script said about `event` in this call.
+    pub(crate) fn take_hints(&self, event: &MapHandle) -> Hints {
+        let mut hints = self.hints.borrow_mut();
+        match hints.iter().position(|(of, _)| of.is(event)) {
+            Some(at) => hints.swap_remove(at).1,
+            None => Hints::default(),
+        }
+    }
+
+    /// What the script said in this call without naming an event.
+    pub(crate) fn take_loose(&self) -> Hints {
+        std::mem::take(&mut *self.loose.borrow_mut())
+    }
+
+    /// Notes something about `event`, or about the event of this call.
+    pub(crate) fn hint(&self, event: Option<&MapHandle>, note: impl FnOnce(&mut Hints)) {
+        let Some(event) = event else { return note(&mut self.loose.borrow_mut()) };
+        let mut hints = self.hints.borrow_mut();
+        if let Some((_, of_event)) = hints.iter_mut().find(|(of, _)| of.is(event)) {
+            return note(of_event);
+        }
+        let mut of_event = Hints::default();
+        note(&mut of_event);
+        hints.push((event.clone(), of_event));
+    }
+
+    /// Keeps what a script prints, while tracing.
+    pub(crate) fn print(&self, text: &str, file: Option<&str>, position: Position) {
+        let mut printed = self.printed.borrow_mut();
+        if self.tracing.get() && printed.len() < MOST_PRINTS {
+            printed.push(Printed {
+                text: super::mask::shortened(text, 2000),
+                file: file.map(str::to_owned),
+                line: position.line(),
+            });
+        }
+    }
+
+    /// What the script printed in this call.
+    pub(crate) fn take_printed(&self) -> Vec<Printed> {
+        std::mem::take(&mut *self.printed.borrow_mut())
+    }
+
+    /// A copy of a value, outside of any event.
+    pub(crate) fn copied(&self, value: &Dynamic) -> Result<Dynamic, Box<EvalAltResult>> {
+        Ok(to_dynamic(self.to_value(value)?))
+    }
+
+    /// A value as JSON, paid from the budget.
+    pub(crate) fn to_value(&self, value: &Dynamic) -> Result<Value, Box<EvalAltResult>> {
+        to_value(value, 0, &self.budget).map_err(refused)
+    }
+
+    /// A path, parsed once.
+    pub(crate) fn path(&self, text: &ImmutableString) -> Result<Rc<Path>, Box<EvalAltResult>> {
+        if let Some(path) = self.paths.borrow().get(text) {
+            return Ok(Rc::clone(path));
+        }
+        let path = Path::parse(text).map_err(|problem| throw(code::SCRIPT, problem))?;
+        let path = Rc::new(path);
+        remember(&mut self.paths.borrow_mut(), CACHE, text, &path);
+        Ok(path)
+    }
+
+    /// The canonical key of an event name, found once.
+    pub(crate) fn canonical(&self, name: &ImmutableString) -> ImmutableString {
+        if let Some(key) = self.names.borrow().get(name) {
+            return key.clone();
+        }
+        let key: ImmutableString = self.bundle.canonical(name).into();
+        remember(&mut self.names.borrow_mut(), CACHE, name, &key);
+        key
+    }
+
+    /// Lets `search` use a pattern, which is compiled once.
+    pub(crate) fn with_regex<R>(
+        &self,
+        pattern: &ImmutableString,
+        text: &str,
+        search: impl FnOnce(&Regex) -> R,
+    ) -> Result<R, Box<EvalAltResult>> {
+        if text.len() > LONGEST_INPUT {
+            return Err(throw(code::DATA, "the text is too long to be searched"));
+        }
+        if let Some(regex) = self.regexes.borrow().get(pattern) {
+            return Ok(search(regex));
+        }
+        let regex = compile(pattern)?;
+        remember(&mut self.regexes.borrow_mut(), REGEX_CACHE, pattern, &regex);
+        Ok(search(&regex))
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, Box<EvalAltResult>> {
+    let refused = |problem: String| {
+        let pattern = super::mask::shortened(pattern, 60);
+        throw(code::SCRIPT, format!("cannot use the pattern {pattern:?}: {problem}"))
+    };
+    if pattern.len() > LONGEST_PATTERN {
+        return Err(refused("it is too long".into()));
+    }
+    let built = RegexBuilder::new(pattern).size_limit(1 << 20).dfa_size_limit(1 << 20).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => refused("it needs too much memory".into()),
+        error => refused(error.to_string().lines().last().unwrap_or_default().to_owned()),
+    })
+}
+
+fn remember<V: Clone>(
+    cache: &mut HashMap<ImmutableString, V>,
+    most: usize,
+    key: &ImmutableString,
+    value: &V,
+) {
+    if cache.len() >= most {
+        cache.clear();
+    }
+    cache.insert(key.clone(), value.clone());
+}
