@@ -168,7 +168,7 @@ mod tests {
         let settings = read(&words).unwrap();
         assert_eq!(settings.stale, Stale::Attribute);
         assert_eq!(settings.history.events, 5);
-        assert_eq!(settings.history.requests, 10_000);
+        assert_eq!(settings.history.requests, 5_000);
         assert_eq!(settings.region, Region::Eu);
         assert_eq!(settings.faults.len(), 1);
         assert_eq!(settings.latency_ms, 20);

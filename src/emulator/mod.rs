@@ -145,7 +145,7 @@ impl Emulator {
 
     /// Every person, the oldest first.
     pub fn people(&self) -> Vec<Person> {
-        self.workspace.people().collect()
+        self.workspace.people(0).collect()
     }
 
     /// The person with that id, e-mail address, phone number, `cio_id` or anonymous id.

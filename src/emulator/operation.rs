@@ -1,6 +1,6 @@
 //! What a valid request asks for, whichever API and version it came by.
 //!
-//! Not here: reading it from the wire ([`super::parse`]), doing it ([`super::workspace`]).
+//! Not here: reading it from the wire (`parse`), doing it (`workspace`).
 
 use serde::Serialize;
 

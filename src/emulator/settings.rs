@@ -242,30 +242,30 @@ pub enum Dedupe {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
-    /// Raw requests. Default 10,000.
+    /// Raw requests. Default 5,000.
     pub requests: usize,
-    /// Bytes of raw requests. Default 64 MiB.
+    /// Bytes of raw requests. Default 32 MiB.
     pub request_bytes: usize,
-    /// Entries of the activity log. Default 200,000.
+    /// Entries of the activity log. Default 50,000.
     pub activity: usize,
-    /// Events, of all people. Default 200,000.
+    /// Events, of all people. Default 50,000.
     pub events: usize,
-    /// Event ids remembered for recognising duplicates. Default 2,000,000.
+    /// Event ids remembered for recognising duplicates. Default 1,000,000.
     pub event_ids: usize,
     /// People, visitors, objects and suppressed identifiers together. Beyond it requests are
-    /// answered with 503 and change nothing. Default 1,000,000.
+    /// answered with 503 and change nothing. Default 250,000.
     pub profiles: usize,
 }
 
 impl Default for History {
     fn default() -> Self {
         Self {
-            requests: 10_000,
-            request_bytes: 64 << 20,
-            activity: 200_000,
-            events: 200_000,
-            event_ids: 2_000_000,
-            profiles: 1_000_000,
+            requests: 5_000,
+            request_bytes: 32 << 20,
+            activity: 50_000,
+            events: 50_000,
+            event_ids: 1_000_000,
+            profiles: 250_000,
         }
     }
 }

@@ -135,7 +135,7 @@ impl Page {
 fn people(emulator: &Emulator, page: Page) -> Response {
     let skipped = usize::try_from(page.since).unwrap_or(usize::MAX);
     let shown: Vec<Value> =
-        emulator.workspace.people().skip(skipped).take(page.limit).map(summary).collect();
+        emulator.workspace.people(skipped).take(page.limit).map(summary).collect();
     let next = skipped.saturating_add(shown.len());
     let total = emulator.workspace.people_count();
     Response::json(200, &json!({ "people": shown, "next": next, "total": total }))

@@ -192,6 +192,19 @@ fn a_merge_moves_everything_and_starts_nothing() {
 }
 
 #[test]
+fn after_a_merge_the_newer_of_the_two_decides_what_is_stale() {
+    let mut bench = Bench::new();
+    bench.put("1", json!({"_timestamp": NOON - 30})).put("2", json!({"_timestamp": NOON - 10}));
+    bench.ok(
+        "POST",
+        "/api/v1/merge_customers",
+        json!({"primary": {"id": "1"}, "secondary": {"id": "2"}}),
+    );
+    bench.put("1", json!({"x": 1, "_timestamp": NOON - 20}));
+    assert_eq!(bench.did(), [Did::IgnoredStale]);
+}
+
+#[test]
 fn a_merge_needs_both_people() {
     let merge = |bench: &mut Bench, primary: &str, secondary: &str| {
         bench.item(json!({"type": "person", "action": "merge", "primary": {"id": primary}, "secondary": {"id": secondary}}));

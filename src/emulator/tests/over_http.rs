@@ -60,7 +60,8 @@ async fn a_reset_closes_the_connection_after_the_request_was_done() {
     running.stop().await;
 }
 
-#[actix_web::test]
+/// Without an actix system around it, as in a tool that has a tokio runtime only.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_and_a_trickled_answer_arrive_whole() {
     let faults = vec![FaultRule::parse("slow/60, trickle/20").unwrap()];
     let (running, client) = start(Settings { faults, ..Settings::default() });

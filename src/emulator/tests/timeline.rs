@@ -148,6 +148,9 @@ fn anonymous_events_wait_for_30_days() {
     bench.put("1", json!({"anonymous_id": "v"}));
     assert_eq!(bench.names("1"), ["B"]);
     assert_eq!(bench.emulator.events().count(), 1, "what nobody claimed in time is deleted");
+    let mut bench = Bench::new();
+    bench.visit("v", "A", NOON).later(days(30)).put("1", json!({"anonymous_id": "v"}));
+    assert_eq!(bench.names("1"), ["A"], "on the last day");
 }
 
 #[test]
@@ -164,6 +167,8 @@ fn an_anonymous_id_is_one_persons() {
     bench.put("1", json!({"anonymous_id": "v"})).visit("v", "A", NOON);
     bench.put("2", json!({"anonymous_id": "v"})).visit("v", "B", NOON);
     assert_eq!((bench.names("1"), bench.names("2")), (vec!["A".to_owned()], vec!["B".to_owned()]));
+    assert!(bench.person("1").anonymous_ids.is_empty());
+    assert_eq!(bench.person("2").anonymous_ids, ["v"]);
 }
 
 #[test]

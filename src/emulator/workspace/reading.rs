@@ -6,9 +6,9 @@ use crate::emulator::people::Person;
 use crate::emulator::workspace::EventRecord;
 
 impl Workspace {
-    /// Every person, the oldest first.
-    pub(in crate::emulator) fn people(&self) -> impl Iterator<Item = Person> {
-        self.people.keys().filter_map(|key| self.person(*key))
+    /// People, the oldest first, without the first `skipped`.
+    pub(in crate::emulator) fn people(&self, skipped: usize) -> impl Iterator<Item = Person> {
+        self.people.keys().skip(skipped).filter_map(|key| self.person(*key))
     }
 
     /// How many people there are.

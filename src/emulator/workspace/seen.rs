@@ -23,7 +23,8 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether this id came before.
     pub(super) fn knows(&self, id: &str, cx: Context<'_>) -> bool {
-        let window = cx.settings.dedupe_hours.map(|hours| Duration::from_secs(hours * 3600));
+        let window =
+            cx.settings.dedupe_hours.map(|hours| Duration::from_secs(hours.saturating_mul(3600)));
         key(id, cx)
             .and_then(|key| self.first.get(&key))
             .is_some_and(|at| window.is_none_or(|window| cx.now <= at.plus(window)))
