@@ -24,7 +24,7 @@ use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::relay::{self, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
-use crate::transform::reload::Reloader;
+use crate::transform::reload::{self, Reloaded, Reloader, Watching};
 
 /// Where the emulator listens under `serve`, if that is free.
 const EMULATOR_PORT: u16 = 8090;
@@ -44,6 +44,7 @@ pub struct App {
     server: Option<StopHandle>,
     admin: Option<admin::Running>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    watching: Option<Watching>,
 }
 
 impl App {
@@ -61,7 +62,7 @@ impl App {
         let client = Arc::new(connect(&config, emulator.as_ref())?);
         let journal = open_journal(&config, &clock)?;
         let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
-        let reloader = Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(&bundle)));
+        let reloader = reloader(&config, &bundle);
         let observer = admin::observer();
         let relay = Relay {
             config: Arc::clone(&config),
@@ -97,9 +98,7 @@ impl App {
         }));
         tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
         let admin = admin::serve(admin)?;
-        if config.transforms.is_dir() {
-            tasks.push(tokio::spawn(Reloader::watch(reloader)));
-        }
+        let watching = config.transforms.is_dir().then(|| reload::watch(reloader, reload::STILL_FOR, tell));
         Ok(Self {
             addr,
             admin_addr: admin.addr(),
@@ -110,6 +109,9 @@ impl App {
             server: Some(stop),
             admin: Some(admin),
             tasks,
+            watching: watching.and_then(|watching| {
+                watching.map_err(|reason| tracing::warn!("{reason}: reload by hand")).ok()
+            }),
         })
     }
 
@@ -140,6 +142,7 @@ impl App {
 
     /// Stops everything in good order, within 10 s.
     pub async fn stop(mut self) {
+        drop(self.watching.take());
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
@@ -168,13 +171,29 @@ impl App {
 /// # Errors
 /// What is wrong with the scripts, with file and line.
 pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
-    if !config.transforms.is_dir() {
-        return Ok(Bundle::shipped());
-    }
-    Bundle::load(&config.transforms).map_err(|diagnostics| {
+    let bundle = match config.transforms.is_dir() {
+        true => Bundle::load(&config.transforms),
+        false => Bundle::shipped(),
+    };
+    bundle.map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the scripts cannot be used:\n{}", lines.join("\n"))
     })
+}
+
+fn reloader(config: &Config, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
+    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(|_| Ok(()))))
+}
+
+/// Says what a reload did.
+fn tell(reloaded: &Reloaded) {
+    match reloaded {
+        Reloaded::Unchanged => {}
+        Reloaded::Swapped { from, to } => tracing::info!(%from, %to, "the changed scripts are in force"),
+        Reloaded::Refused(reason) => {
+            tracing::error!("the changed scripts cannot be used; the ones before stay in force:\n{reason}");
+        }
+    }
 }
 
 /// Opens the journal of the configured folder.

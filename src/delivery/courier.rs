@@ -343,7 +343,7 @@ impl Courier {
         let flight = match first {
             call @ Encoded::Call { .. } => Flight::Call(id, call),
             Encoded::Item(_) => {
-                Flight::Batch(id, items.iter().filter_map(|item| self.bytes(*item)).collect())
+                Flight::Batch(id, items.iter().filter_map(|item| self.payload(*item)).collect())
             }
         };
         for &item in &items {
@@ -356,7 +356,7 @@ impl Courier {
         Some(flight)
     }
 
-    fn bytes(&self, id: ItemId) -> Option<Bytes> {
+    fn payload(&self, id: ItemId) -> Option<Bytes> {
         match &self.queues.entry(id)?.item.payload {
             Encoded::Item(bytes) => Some(Bytes::copy_from_slice(bytes)),
             Encoded::Call { .. } => None,
