@@ -137,6 +137,8 @@ struct Item {
 
 /// What one stage made of one event.
 enum Step {
+    /// It does not run for this event.
+    Skipped(Item),
     Items(Vec<Item>),
     Dropped(String),
     Failed(ScriptError),
@@ -166,6 +168,7 @@ impl Run<'_> {
                     self.trace(traces, stage, before, &step);
                 }
                 match step {
+                    Step::Skipped(item) => next.push(item),
                     Step::Items(items) => next.extend(items),
                     Step::Dropped(reason) => {
                         dropped.get_or_insert((stage.name.to_string(), reason));
@@ -216,7 +219,7 @@ impl Run<'_> {
             platform: self.context.platform,
         };
         let handler = stage.handler(self.event.call()).filter(|_| manifest.admits(&subject));
-        let Some(handler) = handler else { return Ok(Step::Items(vec![item])) };
+        let Some(handler) = handler else { return Ok(Step::Skipped(item)) };
         let skipped = self.skips.iter().find(|skip| {
             skip.stage == stage.index && skip.item == place && skip.error.is_some()
         });
@@ -438,8 +441,13 @@ impl Run<'_> {
     fn trace(&self, traces: &mut Vec<StageTrace>, stage: &StageCode, before: Object, step: &Step) {
         let session = &self.program.session;
         let handler = stage.handler(self.event.call());
+        let ran = !matches!(step, Step::Skipped(_));
         let mut events = Vec::new();
         let outcome = match step {
+            Step::Skipped(item) => {
+                events.push(without_empty(item.event.copy(), &before));
+                TraceOutcome::Skipped
+            }
             Step::Dropped(reason) => TraceOutcome::Dropped(reason.clone()),
             Step::Failed(error) => TraceOutcome::Failed(error.clone()),
             Step::Items(items) => {
@@ -456,10 +464,10 @@ impl Run<'_> {
         };
         traces.push(StageTrace {
             stage: stage.name.to_string(),
-            handler: handler.map(str::to_owned),
+            handler: handler.filter(|_| ran).map(str::to_owned),
             outcome,
             events,
-            operations: session.watch.operations(),
+            operations: if ran { session.watch.operations() } else { 0 },
             printed: session.take_printed(),
         });
     }
