@@ -64,6 +64,8 @@ pub(crate) struct Program {
     pub(crate) session: Rc<Session>,
     /// The stages that run, in order.
     pub(crate) stages: Vec<StageCode>,
+    /// Whether it remembers where it is; such a program is slow.
+    pub(crate) follows_steps: bool,
 }
 
 /// Compiles and lints a bundle.
@@ -103,7 +105,15 @@ pub(crate) fn program(bundle: &Arc<Bundle>) -> Result<Program, Vec<Diagnostic>> 
         })
     });
     let stages = stages.collect();
-    Ok(Program { engine, session, stages })
+    Ok(Program { engine, session, stages, follows_steps: false })
+}
+
+/// As [`program`], to find the line of an error.
+pub(crate) fn following_program(bundle: &Arc<Bundle>) -> Option<Program> {
+    let mut program = program(bundle).ok()?;
+    sandbox::follow_steps(&mut program.engine, &program.session);
+    program.follows_steps = true;
+    Some(program)
 }
 
 /// One parsed file.

@@ -13,7 +13,7 @@ use rhai::{CallFnOptions, Dynamic, EvalAltResult, Position, Scope};
 use serde_json::Value;
 
 use super::bundle::{self, Bundle};
-use super::compile::{Program, StageCode, program};
+use super::compile::{Program, StageCode, following_program, program};
 use super::error::{Located, ScriptError, code, locate};
 use super::handle::MapHandle;
 use super::limits::Stopped;
@@ -26,10 +26,16 @@ use crate::spec::{Event, Object};
 /// The objects that every handler may rely on.
 const GUARANTEED: [&str; 3] = ["properties", "traits", "context"];
 
+/// Errors that Rhai reports without a line when they happen in a handler itself.
+const NEED_LINE: [&str; 5] =
+    [code::OPERATIONS, code::DEADLINE, code::DATA, code::STACK, code::SCRIPT];
+
 /// The scripts of one bundle, ready to run on one thread.
 pub struct Runner {
     bundle: Arc<Bundle>,
     program: Option<Program>,
+    /// For finding the line of an error; made when the first such error comes.
+    follower: Option<Program>,
     vars: MapHandle,
 }
 
@@ -40,7 +46,7 @@ impl Runner {
         let program = program(&bundle).ok();
         super::helpers::warm_up();
         let vars = MapHandle::new(bundle.vars().clone(), 1, true);
-        Self { bundle, program, vars }
+        Self { bundle, program, follower: None, vars }
     }
 
     /// The bundle whose scripts run.
@@ -75,13 +81,20 @@ impl Runner {
         ctx: &Context,
         mut traces: Option<&mut Vec<StageTrace>>,
     ) -> Made {
-        let Some(program) = &self.program else { return Made::Failed(self.not_compiled()) };
+        if self.program.is_none() {
+            return Made::Failed(self.not_compiled());
+        }
         let ctx = Rc::new(ctx.clone());
         let mut skips = Vec::new();
+        let mut lost = None;
         loop {
             if let Some(traces) = traces.as_deref_mut() {
                 traces.clear();
             }
+            let following = lost.as_ref().and(self.follower.as_ref());
+            let Some(program) = following.or(self.program.as_ref()) else {
+                return Made::Failed(self.not_compiled());
+            };
             program.session.tracing.set(traces.is_some());
             program.session.watch.start_event();
             let run = Run {
@@ -91,10 +104,20 @@ impl Runner {
                 event,
                 context: Rc::clone(&ctx),
                 skips: &skips,
+                lost: lost.as_ref(),
             };
             match run.all_stages(traces.as_deref_mut()) {
                 Ok(made) => return made,
-                Err(Again::Without(skip)) => skips.push(skip),
+                Err(Again::Without(skip)) => {
+                    skips.push(*skip);
+                    lost = None;
+                }
+                Err(Again::FindLine(error)) => {
+                    if self.follower.is_none() {
+                        self.follower = following_program(&self.bundle);
+                    }
+                    lost = Some(*error);
+                }
             }
         }
     }
@@ -125,7 +148,10 @@ struct Skip {
 
 /// Why a run starts again from the beginning.
 enum Again {
-    Without(Skip),
+    /// To leave a stage out.
+    Without(Box<Skip>),
+    /// Rhai does not say where a limit was exceeded: to follow the script there.
+    FindLine(Box<ScriptError>),
 }
 
 /// One event on its way through the stages.
@@ -137,6 +163,8 @@ struct Item {
 
 /// What one stage made of one event.
 enum Step {
+    /// It does not run for this event.
+    Skipped(Item),
     Items(Vec<Item>),
     Dropped(String),
     Failed(ScriptError),
@@ -149,6 +177,8 @@ struct Run<'a> {
     event: &'a Event,
     context: Rc<Context>,
     skips: &'a [Skip],
+    /// The error whose line this run is to find.
+    lost: Option<&'a ScriptError>,
 }
 
 impl Run<'_> {
@@ -166,6 +196,7 @@ impl Run<'_> {
                     self.trace(traces, stage, before, &step);
                 }
                 match step {
+                    Step::Skipped(item) => next.push(item),
                     Step::Items(items) => next.extend(items),
                     Step::Dropped(reason) => {
                         dropped.get_or_insert((stage.name.to_string(), reason));
@@ -216,7 +247,7 @@ impl Run<'_> {
             platform: self.context.platform,
         };
         let handler = stage.handler(self.event.call()).filter(|_| manifest.admits(&subject));
-        let Some(handler) = handler else { return Ok(Step::Items(vec![item])) };
+        let Some(handler) = handler else { return Ok(Step::Skipped(item)) };
         let skipped = self.skips.iter().find(|skip| {
             skip.stage == stage.index && skip.item == place && skip.error.is_some()
         });
@@ -227,7 +258,7 @@ impl Run<'_> {
         }
         let error = match self.call(stage, handler, item, children) {
             Ok(step) => return Ok(step),
-            Err(error) => *error,
+            Err(error) => self.with_line(*error)?,
         };
         let policy = match &name {
             Some(name) if self.is_exit(name) => manifest.on_error_exit,
@@ -237,12 +268,34 @@ impl Run<'_> {
         match policy {
             OnError::DeadLetter => Ok(Step::Failed(error)),
             _ if error.retryable && !tried => {
-                Err(Again::Without(Skip { stage: stage.index, item: place, error: None }))
+                Err(Again::Without(Box::new(Skip { stage: stage.index, item: place, error: None })))
             }
             OnError::Drop => Ok(Step::Dropped("stage_error".into())),
             OnError::ForwardOriginal => {
-                Err(Again::Without(Skip { stage: stage.index, item: place, error: Some(error) }))
+                Err(Again::Without(Box::new(Skip { stage: stage.index, item: place, error: Some(error) })))
             }
+        }
+    }
+
+    /// The error with its line; when it has none, a run that follows the script finds it.
+    fn with_line(&self, error: ScriptError) -> Result<ScriptError, Again> {
+        match self.lost {
+            Some(lost) if lost.stage == error.stage => Ok(ScriptError {
+                file: error.file,
+                function: error.function,
+                line: error.line,
+                column: error.column,
+                source_line: error.source_line,
+                ..lost.clone()
+            }),
+            None if error.line.is_none()
+                && error.function.is_some()
+                && NEED_LINE.contains(&error.code)
+                && !error.retryable =>
+            {
+                Err(Again::FindLine(Box::new(error)))
+            }
+            _ => Ok(error),
         }
     }
 
@@ -258,7 +311,7 @@ impl Run<'_> {
         item: Item,
         children: &mut u32,
     ) -> Result<Step, Box<ScriptError>> {
-        if self.bundle.is_suspended(stage.index) {
+        if self.bundle.is_suspended(stage.index) && !self.program.follows_steps {
             return Err(Box::new(self.error(
                 stage,
                 code::DEADLINE,
@@ -288,7 +341,9 @@ impl Run<'_> {
             )
         }));
         let stopped = session.watch.stopped();
-        self.bundle.note_call(stage.index, stopped == Some(Stopped::Cpu));
+        if !self.program.follows_steps {
+            self.bundle.note_call(stage.index, stopped == Some(Stopped::Cpu));
+        }
         let result = match called {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => return Err(Box::new(self.located(stage, handler, *error, stopped))),
@@ -402,7 +457,14 @@ impl Run<'_> {
             located.message = "the machine was too busy to run the script in time".into();
         }
         located.function = Some(function.unwrap_or_else(|| handler.to_owned()));
-        let file = file.unwrap_or_else(|| located.file.clone());
+        let mut file = file.unwrap_or_else(|| located.file.clone());
+        let mut position = position;
+        if let Some((step_file, step)) = self.program.session.last_step.take()
+            && position.is_none()
+        {
+            position = step;
+            file = step_file;
+        }
         self.put_at(&mut located, &file, position);
         located
     }
@@ -438,8 +500,13 @@ impl Run<'_> {
     fn trace(&self, traces: &mut Vec<StageTrace>, stage: &StageCode, before: Object, step: &Step) {
         let session = &self.program.session;
         let handler = stage.handler(self.event.call());
+        let ran = !matches!(step, Step::Skipped(_));
         let mut events = Vec::new();
         let outcome = match step {
+            Step::Skipped(item) => {
+                events.push(without_empty(item.event.copy(), &before));
+                TraceOutcome::Skipped
+            }
             Step::Dropped(reason) => TraceOutcome::Dropped(reason.clone()),
             Step::Failed(error) => TraceOutcome::Failed(error.clone()),
             Step::Items(items) => {
@@ -456,10 +523,10 @@ impl Run<'_> {
         };
         traces.push(StageTrace {
             stage: stage.name.to_string(),
-            handler: handler.map(str::to_owned),
+            handler: handler.filter(|_| ran).map(str::to_owned),
             outcome,
             events,
-            operations: session.watch.operations(),
+            operations: if ran { session.watch.operations() } else { 0 },
             printed: session.take_printed(),
         });
     }

@@ -10,6 +10,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
+use rhai::debugger::DebuggerCommand;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, OptimizationLevel};
 
 use super::handle::register as handles;
@@ -35,6 +36,23 @@ pub(crate) fn engine(session: &Rc<Session>) -> Engine {
     helpers::register(&mut engine, session);
     guard_strings(&mut engine, session.bundle.limits().string_bytes);
     engine
+}
+
+/// Makes an engine remember where the script is at every step. It is several times slower: only for
+/// finding the line of an error that Rhai reports without one.
+#[allow(deprecated)] // The debugger's interface may change with any version of Rhai; this one is pinned.
+pub(crate) fn follow_steps(engine: &mut Engine, session: &Rc<Session>) {
+    let session = Rc::clone(session);
+    engine.register_debugger(
+        |_, debugger| debugger,
+        move |_, _, _, source, position| {
+            if !position.is_none() {
+                let file = source.unwrap_or_default().to_owned();
+                *session.last_step.borrow_mut() = Some((file, position));
+            }
+            Ok(DebuggerCommand::StepInto)
+        },
+    );
 }
 
 fn register_packages(engine: &mut Engine) {

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod contract;
+mod corpus;
 mod hostile;
 mod shipped;
 mod speed;

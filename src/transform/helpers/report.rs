@@ -22,8 +22,8 @@ pub(super) const HELPERS: &[Helper] = &[
         signature: "return drop(reason [, details])",
         doc: "Ends the event here, on purpose. It must be returned. The reason is counted, so it is a \
               fixed text; details are shown when the event is traced.",
-        example: "is_drop(drop(\"internal_traffic\"))",
-        gives: "true",
+        example: "if event.event == \"Ping\" { return drop(\"ping\"); }",
+        gives: "",
         arity: (1, 2),
         run: drop,
     },

@@ -9,11 +9,11 @@ use crate::transform::error::{code, refused, throw};
 pub(super) const HELPERS: &[Helper] = &[
     casing("snake_case", "snake_case(text)", "Words joined by `_`: `orderTotal` becomes `order_total`.",
         "snake_case(\"orderTotal\")", "\"order_total\"", |call| cased(call, |words| words.join("_"))),
-    casing("kebab_case", "kebab_case(text)", "Words joined by `-`.", "kebab_case(\"Order Total\")",
+    casing("kebab_case", "kebab_case(text)", "Words joined by `-`: `orderTotal` becomes `order-total`.", "kebab_case(\"Order Total\")",
         "\"order-total\"", |call| cased(call, |words| words.join("-"))),
     casing("camel_case", "camel_case(text)", "Words joined, each but the first with a capital.",
         "camel_case(\"order_total\")", "\"orderTotal\"", |call| cased(call, |words| camel_of(&words))),
-    casing("pascal_case", "pascal_case(text)", "Words joined, each with a capital.",
+    casing("pascal_case", "pascal_case(text)", "Words joined, each with a capital letter.",
         "pascal_case(\"order_total\")", "\"OrderTotal\"",
         |call| cased(call, |words| words.iter().map(|word| capital(word)).collect())),
     casing("title_case", "title_case(text)", "Words with capitals and blanks between.",
