@@ -129,6 +129,7 @@ impl SqliteJournal {
             state: found.state,
             facts_after: String::new(),
             lock,
+            tidies: true,
             carried: VecDeque::new(),
         };
         let thread = std::thread::Builder::new()
