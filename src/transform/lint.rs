@@ -43,7 +43,9 @@ pub(crate) fn lint(
             let call = match path.last() {
                 Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, position, false)),
                 Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, position, false)),
-                Some(ASTNode::Expr(Expr::MethodCall(call, position))) => Some((call, position, true)),
+                Some(ASTNode::Expr(Expr::MethodCall(call, position))) => {
+                    Some((call, position, true))
+                }
                 _ => None,
             };
             if let Some((call, position, is_method)) = call {

@@ -6,11 +6,11 @@
 
 use std::rc::Rc;
 
+use rhai::debugger::DebuggerCommand;
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::debugger::DebuggerCommand;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, OptimizationLevel};
 
 use super::handle::register as handles;
@@ -97,22 +97,35 @@ fn watch(engine: &mut Engine, session: &Rc<Session>) {
 /// `replace` checks its result only once it is there: a text of 1 MiB can become one of a terabyte.
 fn guard_strings(engine: &mut Engine, most: usize) {
     type Done = Result<(), Box<EvalAltResult>>;
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: &str| -> Done {
-        *text = replace_within(text, find, with, most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: char| -> Done {
-        *text = replace_within(text, find, with.encode_utf8(&mut [0; 4]), most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: &str| -> Done {
-        *text = replace_within(text, find.encode_utf8(&mut [0; 4]), with, most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: char| -> Done {
-        let (mut find_bytes, mut with_bytes) = ([0; 4], [0; 4]);
-        let (find, with) = (find.encode_utf8(&mut find_bytes), with.encode_utf8(&mut with_bytes));
-        *text = replace_within(text, find, with, most)?;
-        Ok(())
-    });
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: &str, with: &str| -> Done {
+            *text = replace_within(text, find, with, most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: &str, with: char| -> Done {
+            *text = replace_within(text, find, with.encode_utf8(&mut [0; 4]), most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: char, with: &str| -> Done {
+            *text = replace_within(text, find.encode_utf8(&mut [0; 4]), with, most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: char, with: char| -> Done {
+            let (mut find_bytes, mut with_bytes) = ([0; 4], [0; 4]);
+            let (find, with) =
+                (find.encode_utf8(&mut find_bytes), with.encode_utf8(&mut with_bytes));
+            *text = replace_within(text, find, with, most)?;
+            Ok(())
+        },
+    );
 }

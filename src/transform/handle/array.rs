@@ -181,8 +181,11 @@ struct Places {
 
 impl Places {
     fn of(items: &[Node]) -> Self {
-        let mut places =
-            Self { open: HashMap::new(), odd_numbers: Vec::new(), claimed: vec![false; items.len()] };
+        let mut places = Self {
+            open: HashMap::new(),
+            odd_numbers: Vec::new(),
+            claimed: vec![false; items.len()],
+        };
         for (at, node) in items.iter().enumerate() {
             match node {
                 Node::Map(map) => {

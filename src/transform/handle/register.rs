@@ -12,7 +12,9 @@ use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position,
+};
 
 use super::{ArrayHandle, MAX_DEPTH, MapHandle, Refusal, equal, fields_of, items_of};
 use crate::transform::error::refused;
@@ -86,8 +88,7 @@ const MAP_OWN: [(&str, usize); 9] = [
     ("!=", 2),
 ];
 const PRINTS: [&str; 4] = ["print", "debug", "to_string", "to_debug"];
-const ARRAY_OWN: [(&str, usize); 5] =
-    [("len", 1), ("push", 2), ("+=", 2), ("==", 2), ("!=", 2)];
+const ARRAY_OWN: [(&str, usize); 5] = [("len", 1), ("push", 2), ("+=", 2), ("==", 2), ("!=", 2)];
 
 /// Everything that Rhai's packages can do with a map or an array as the first argument.
 fn natives(engine: &Engine) -> BTreeSet<(Kind, String, usize)> {
@@ -110,9 +111,11 @@ fn natives(engine: &Engine) -> BTreeSet<(Kind, String, usize)> {
 fn register_maps(engine: &mut Engine, session: &Rc<Session>) {
     engine.register_indexer_get(|map: &mut MapHandle, key: ImmutableString| map.get(&key));
     let own = Rc::clone(session);
-    engine.register_indexer_set(move |map: &mut MapHandle, key: ImmutableString, value: Dynamic| {
-        map.set(&key, &value, &own.budget).map_err(refused)
-    });
+    engine.register_indexer_set(
+        move |map: &mut MapHandle, key: ImmutableString, value: Dynamic| {
+            map.set(&key, &value, &own.budget).map_err(refused)
+        },
+    );
     engine.register_fn("len", |map: &mut MapHandle| as_int(map.len()));
     engine.register_fn("contains", |map: &mut MapHandle, key: ImmutableString| map.has(&key));
     engine.register_fn("keys", |map: &mut MapHandle| -> Array {

@@ -123,7 +123,12 @@ pub(crate) fn decimal_of(
     let locale = locale.filter(|locale| !locale.trim().is_empty())?;
     let decimal = Decimal::of_locale(locale);
     if decimal.is_none() {
-        findings.push(var_finding(texts, "locale", locale, "a language such as \"en\" or \"de-DE\""));
+        findings.push(var_finding(
+            texts,
+            "locale",
+            locale,
+            "a language such as \"en\" or \"de-DE\"",
+        ));
     }
     decimal
 }

@@ -201,7 +201,8 @@ fn dedupe_by(call: &mut Call<'_, '_>) -> Answer {
     let name = call.text(1)?.to_string();
     let mut parts = Vec::new();
     for at in 2..call.count() {
-        let part = ids::id(call.arg(at)).or_else(|| call.arg(at).as_bool().ok().and_then(|_| string(call.arg(at))));
+        let part = ids::id(call.arg(at))
+            .or_else(|| call.arg(at).as_bool().ok().and_then(|_| string(call.arg(at))));
         match part {
             Some(part) => parts.push(part.to_string()),
             None => {

@@ -41,7 +41,9 @@ fn every_example_gives_what_it_says() {
 fn every_example_of_an_effect_runs() {
     for helper in helpers().filter(|helper| helper.gives.is_empty()) {
         let script = format!("fn on_track(event, ctx) {{ {}; event }}", helper.example);
-        properties(runner(&[("10_example.rhai", &script)]).run(track("Test", Value::Null), &context()));
+        properties(
+            runner(&[("10_example.rhai", &script)]).run(track("Test", Value::Null), &context()),
+        );
     }
 }
 

@@ -18,14 +18,20 @@ fn on_script_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 fn wide_limits(body: &str) -> Vec<(String, String)> {
     vec![
         ("transforms.toml".into(), "[limits]\noperations = 100000000\ndeadline_ms = 20".into()),
-        ("10_test.rhai".into(), format!("fn on_track(event, ctx) {{\n{body}\nevent }}\nfn deep(n) {{\n if n > 0 {{ deep(n - 1) }} else {{ 0 }} }}")),
+        (
+            "10_test.rhai".into(),
+            format!(
+                "fn on_track(event, ctx) {{\n{body}\nevent }}\nfn deep(n) {{\n if n > 0 {{ deep(n - 1) }} else {{ 0 }} }}"
+            ),
+        ),
     ]
 }
 
 fn fails(body: &str, properties: Value) -> ScriptError {
     let files = wide_limits(body);
     on_script_thread(move || {
-        let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         failure(runner(&files).run(track("X", properties), &context()))
     })
 }
@@ -36,21 +42,21 @@ fn whatever_a_script_does_it_ends_as_an_error_with_its_place() {
     let table = [
         ("an endless loop", "loop { }", &["T302"][..]),
         ("a loop that works", "let x = 0;\nloop { x += 1; event.properties.x = x; }", &["T302"]),
-        ("a growing string", "let s = \"x\";\nloop { s += s; }", &["T303"]),
+        ("a growing string", "let s = \"x\";\nloop { s += s; }", &["T303", "T302"]),
         ("a growing array", "let a = [];\nloop { a.push(1); }", &["T303", "T302"]),
         ("a growing map", "let m = #{};\nlet i = 0;\nloop { i += 1; m[`k${i}`] = i; }", &["T303", "T302"]),
         ("an array in itself", "let a = [];\nloop { a = [a]; }", &["T303", "T302"]),
         ("deep literals", "let a = [];\nloop { a = [[[[[[[[[[[[[[[[a]]]]]]]]]]]]]]]]; }", &["T303", "T302"]),
         ("a growing event", "let i = 0;\nloop { i += 1; event.properties[`k${i}`] = \"0123456789012345678901234567890123456789\"; }", &["T303", "T302"]),
-        ("an event in itself", "loop { event.properties.me = event.properties; }", &["T303"]),
-        ("a deep event", "let p = event.properties;\nloop { p.next = #{}; p = p.next; }", &["T303"]),
-        ("a deep event by path", "let path = \"properties\";\nloop { path += \".next\"; event.set(path, #{}); }", &["T303"]),
+        ("an event in itself", "loop { event.properties.me = event.properties; }", &["T303", "T302"]),
+        ("a deep event", "let p = event.properties;\nloop { p.next = #{}; p = p.next; }", &["T303", "T302"]),
+        ("a deep event by path", "let path = \"properties\";\nloop { path += \".next\"; event.set(path, #{}); }", &["T303", "T302"]),
         ("a deep event by moving", "loop { event.set(\"properties.a.b.c.d.e\", 1); event.rename(\"properties\", \"x\"); event.properties = #{}; event.rename(\"x\", \"properties.y\"); }", &["T303", "T302"]),
         ("a growing array of the event", "event.properties.a = [];\nloop { event.properties.a.push(\"0123456789012345678901234567890123456789\"); }", &["T303", "T302"]),
-        ("replacing", "let a = \"a\"; let b = \"b\";\nfor i in 0..15 { a += a; b += b; }\na.replace(\"a\", b);", &["T303"]),
-        ("replacing in a copy", "let a = \"a\"; let b = \"b\";\nfor i in 0..15 { a += a; b += b; }\nreplaced(a, \"a\", b);", &["T303"]),
-        ("padding", "let a = [];\na.pad(1000000000, 1);", &["T303"]),
-        ("padding a string", "let s = \"\";\ns.pad(1000000000, \"x\");", &["T303"]),
+        ("replacing", "let a = \"a\"; let b = \"b\";\nfor i in 0..15 { a += a; b += b; }\na.replace(\"a\", b);", &["T303", "T302"]),
+        ("replacing in a copy", "let a = \"a\"; let b = \"b\";\nfor i in 0..15 { a += a; b += b; }\nreplaced(a, \"a\", b);", &["T303", "T302"]),
+        ("padding", "let a = [];\na.pad(1000000000, 1);", &["T303", "T302"]),
+        ("padding a string", "let s = \"\";\ns.pad(1000000000, \"x\");", &["T303", "T302"]),
         ("recursion", "deep(1000000);", &["T304"]),
         ("a pattern that explodes", "matches(\"x\", \"(((((a{1,100}){1,100}){1,100}){1,100}){1,100})\");", &["T220"]),
         ("a pattern that is none", "matches(\"x\", \"(\");", &["T220"]),
@@ -96,11 +102,18 @@ fn values_as_deep_as_the_limits_allow_do_not_exhaust_the_stack() {
         ("let go", ""),
     ] {
         let files = [
-            ("transforms.toml".to_owned(), "[limits]\noperations = 100000000\ndeadline_ms = 60000\nwall_ms = 60000".to_owned()),
-            ("10_test.rhai".to_owned(), format!("fn on_track(event, ctx) {{\n{build}\n{then}\nevent }}")),
+            (
+                "transforms.toml".to_owned(),
+                "[limits]\noperations = 100000000\ndeadline_ms = 60000\nwall_ms = 60000".to_owned(),
+            ),
+            (
+                "10_test.rhai".to_owned(),
+                format!("fn on_track(event, ctx) {{\n{build}\n{then}\nevent }}"),
+            ),
         ];
         on_script_thread(move || {
-            let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+            let files: Vec<(&str, &str)> =
+                files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
             let _ = runner(&files).run(track("X", json!({})), &context());
         });
         assert!(!what.is_empty());
@@ -135,7 +148,10 @@ fn after_a_bad_event_the_next_one_is_fine() {
     let mut runner = runner(&[("10_test.rhai", script)]);
     for _ in 0..3 {
         assert_eq!(failure(runner.run(track("Bad", json!({})), &context())).code, "T301");
-        assert_eq!(properties(runner.run(track("Good", json!({})), &context())), json!({"ok": true}));
+        assert_eq!(
+            properties(runner.run(track("Good", json!({})), &context())),
+            json!({"ok": true})
+        );
     }
 }
 
@@ -143,7 +159,10 @@ fn after_a_bad_event_the_next_one_is_fine() {
 fn a_stage_that_keeps_timing_out_is_suspended_until_the_next_bundle() {
     let files = [
         ("transforms.toml", "[limits]\noperations = 1000000000\ndeadline_ms = 1"),
-        ("10_test.rhai", "fn on_track(event, ctx) {\n if event.event == \"Bad\" { loop { } }\n event }"),
+        (
+            "10_test.rhai",
+            "fn on_track(event, ctx) {\n if event.event == \"Bad\" { loop { } }\n event }",
+        ),
     ];
     let mut runner = runner(&files);
     let mut tries = 0;
@@ -187,7 +206,10 @@ fn messages_carry_no_personal_data() {
 fn the_position_is_that_of_the_innermost_line() {
     let files = [
         ("lib/shop.rhai", "//! Prices.\n\nfn price(x) {\n    parse_money(x)\n}"),
-        ("10_test.rhai", "import \"lib/shop\" as shop;\nfn on_track(event, ctx) {\n    event.properties.price = shop::price(\"free\");\n    event\n}"),
+        (
+            "10_test.rhai",
+            "import \"lib/shop\" as shop;\nfn on_track(event, ctx) {\n    event.properties.price = shop::price(\"free\");\n    event\n}",
+        ),
     ];
     let error = failure(runner(&files).run(track("X", json!({})), &context()));
     assert_eq!((error.file.as_str(), error.line), ("lib/shop.rhai", Some(4)), "{error}");

@@ -10,7 +10,11 @@ fn shipped_with(vars: &[(&str, &str)]) -> Runner {
         shipped::FILES.iter().map(|(path, text)| ((*path).into(), (*text).into())).collect();
     for (name, value) in vars {
         let manifest = &mut files[0].1;
-        let line = manifest.lines().find(|line| line.starts_with(&format!("{name} ="))).unwrap().to_owned();
+        let line = manifest
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} =")))
+            .unwrap()
+            .to_owned();
         *manifest = manifest.replace(&line, &format!("{name} = {value}"));
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
@@ -33,22 +37,28 @@ fn violations(scripted: &Scripted) -> Vec<(&str, &str)> {
 
 #[test]
 fn a_messy_order_comes_out_clean() {
-    let order = track("orderCompleted", json!({
-        "orderId": 1001, "order_total": "$1,249.00", "revenue": 1200, "value": "49,00 €", "currencyCode": "usd",
-        "line_items": [
-            {"productId": 7, "title": "Cleanser", "qty": "2", "unitPrice": "$49.00"},
-            {"product_id": "P-2", "name": "Soap", "quantity": 1, "price": 24.5},
-        ],
-    }));
+    let order = track(
+        "orderCompleted",
+        json!({
+            "orderId": 1001, "order_total": "$1,249.00", "revenue": 1200, "value": "49,00 €", "currencyCode": "usd",
+            "line_items": [
+                {"productId": 7, "title": "Cleanser", "qty": "2", "unitPrice": "$49.00"},
+                {"product_id": "P-2", "name": "Soap", "quantity": 1, "price": 24.5},
+            ],
+        }),
+    );
     let made = one(&mut shipped_with(&[]), order);
     assert_eq!(made.event.name(), Some("Order Completed"));
-    assert_eq!(props(&made), json!({
-        "revenue": 1200, "value": 49.0, "order_id": "1001", "currency": "USD", "total": 1249.0,
-        "products": [
-            {"product_id": "7", "name": "Cleanser", "quantity": 2, "price": 49.0},
-            {"product_id": "P-2", "name": "Soap", "quantity": 1, "price": 24.5},
-        ],
-    }));
+    assert_eq!(
+        props(&made),
+        json!({
+            "revenue": 1200, "value": 49.0, "order_id": "1001", "currency": "USD", "total": 1249.0,
+            "products": [
+                {"product_id": "7", "name": "Cleanser", "quantity": 2, "price": 49.0},
+                {"product_id": "P-2", "name": "Soap", "quantity": 1, "price": 24.5},
+            ],
+        })
+    );
     let key = BusinessKey { name: "order_completed".into(), parts: vec!["1001".into()] };
     assert_eq!(made.hints.dedupe_by, Some(key));
     assert_eq!(violations(&made), []);
@@ -90,20 +100,26 @@ fn the_scripts_do_no_harm() {
     let mut expected = sent;
     expected["cart_total"] = json!(49.0);
     assert_eq!(props(&made), expected);
-    assert_eq!(violations(&made), [
-        ("unreadable_money", "properties.total"),
-        ("unreadable_money", "properties.revenue"),
-        ("unreadable_money", "properties.shipping"),
-        ("unreadable_money", "properties.discount"),
-        ("unreadable_money", "properties.products[0].price"),
-        ("unreadable_whole_number", "properties.products[0].quantity"),
-    ]);
+    assert_eq!(
+        violations(&made),
+        [
+            ("unreadable_money", "properties.total"),
+            ("unreadable_money", "properties.revenue"),
+            ("unreadable_money", "properties.shipping"),
+            ("unreadable_money", "properties.discount"),
+            ("unreadable_money", "properties.products[0].price"),
+            ("unreadable_whole_number", "properties.products[0].quantity"),
+        ]
+    );
 }
 
 #[test]
 fn a_locale_settles_what_three_digits_mean() {
     for (locale, expected) in [("\"en\"", 1299.0), ("\"de\"", 1.299)] {
-        let made = one(&mut shipped_with(&[("locale", locale)]), track("Order Completed", json!({"total": "1,299"})));
+        let made = one(
+            &mut shipped_with(&[("locale", locale)]),
+            track("Order Completed", json!({"total": "1,299"})),
+        );
         assert_eq!(made.event.properties().unwrap()["total"].as_f64(), Some(expected), "{locale}");
     }
 }
@@ -123,11 +139,14 @@ fn people_come_out_clean_and_nobody_is_unsubscribed() {
         "createdAt": "2026-01-02 03:04:05", "created_at": 1767323045, "nickname": null,
     }}));
     let made = one(&mut shipped_with(&[]), identify);
-    assert_eq!(Value::Object(made.event.traits().unwrap().clone()), json!({
-        "email": "ann@example.com", "country": "United States", "accepts_marketing": false,
-        "sms_consent": false, "newsletter": "pending", "createdAt": "2026-01-02T03:04:05.000Z",
-        "created_at": 1767323045, "nickname": null, "phone": "+14155552671",
-    }));
+    assert_eq!(
+        Value::Object(made.event.traits().unwrap().clone()),
+        json!({
+            "email": "ann@example.com", "country": "United States", "accepts_marketing": false,
+            "sms_consent": false, "newsletter": "pending", "createdAt": "2026-01-02T03:04:05.000Z",
+            "created_at": 1767323045, "nickname": null, "phone": "+14155552671",
+        })
+    );
     assert_eq!(violations(&made), [("unreadable_yes_or_no", "traits.newsletter")]);
 }
 
@@ -144,8 +163,10 @@ fn a_phone_without_a_country_stays_as_it_is() {
 
 #[test]
 fn a_guests_order_names_the_person_by_email() {
-    let guest = |name: &str, user: Value| event(&json!({"type": "track", "event": name, "userId": user,
-        "anonymousId": "a1", "properties": {"order_id": "1", "email": "Ann@Example.com"}}));
+    let guest = |name: &str, user: Value| {
+        event(&json!({"type": "track", "event": name, "userId": user,
+        "anonymousId": "a1", "properties": {"order_id": "1", "email": "Ann@Example.com"}}))
+    };
     let table = [
         ("Purchase", Value::Null, true),
         ("Checkout Started", Value::Null, true),
@@ -161,7 +182,8 @@ fn a_guests_order_names_the_person_by_email() {
 
 #[test]
 fn refunds_are_never_duplicates_of_each_other() {
-    let made = one(&mut shipped_with(&[]), track("Refund", json!({"order_id": "1", "total": "5.00"})));
+    let made =
+        one(&mut shipped_with(&[]), track("Refund", json!({"order_id": "1", "total": "5.00"})));
     assert_eq!(made.hints.dedupe_by, None);
     assert_eq!(made.event.name(), Some("Order Refunded"));
 }
