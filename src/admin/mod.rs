@@ -184,4 +184,4 @@ async fn keep_looking(admin: Arc<Admin>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,6 +2,8 @@
 //!
 //! Not here: whether that is good ([`super::health`]); numbers over time ([`super::metrics`]).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
@@ -88,7 +90,7 @@ pub struct Scripts {
 /// The store.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Store {
-    /// Its folder.
+    /// Its folder, as the system names it.
     pub folder: String,
     /// Size of its files.
     pub size_bytes: u64,
@@ -128,7 +130,7 @@ impl Admin {
                 suspended_stages: picture.suspended_stages.clone(),
             },
             journal: Store {
-                folder: config.data_dir.display().to_string(),
+                folder: whole(&config.data_dir),
                 size_bytes: picture.journal.size_bytes,
                 disk_free_bytes: picture.journal.disk_free_bytes,
             },
@@ -175,4 +177,9 @@ impl Delivery {
             rate,
         })
     }
+}
+
+/// A path that means the same in every working folder.
+fn whole(path: &Path) -> String {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }

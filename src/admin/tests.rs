@@ -13,16 +13,16 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Secret};
 
 /// A whole Segue with the emulator behind it.
-struct Segue {
-    app: App,
+pub(crate) struct Segue {
+    pub(crate) app: App,
     http: reqwest::Client,
 }
 
 /// Scripts under which every order fails, exit event or not.
-const BROKEN: &str = r#"fn on_track(event, ctx) { fail("no price") }"#;
-const MENDED: &str = "fn on_track(event, ctx) { event }";
+pub(crate) const BROKEN: &str = r#"fn on_track(event, ctx) { fail("no price") }"#;
+pub(crate) const MENDED: &str = "fn on_track(event, ctx) { event }";
 
-fn scripts(folder: &Path, script: &str) {
+pub(crate) fn scripts(folder: &Path, script: &str) {
     let transforms = folder.join("transforms");
     std::fs::create_dir_all(&transforms).unwrap();
     let manifest = "[pipeline]\non_error = \"dead_letter\"\non_error_exit = \"dead_letter\"\n\n[[stage]]\nfile = \"10_price\"\n";
@@ -36,11 +36,11 @@ fn http() -> reqwest::ClientBuilder {
 }
 
 impl Segue {
-    async fn start(folder: &TempDir) -> Self {
+    pub(crate) async fn start(folder: &TempDir) -> Self {
         Self::start_with(folder, |_| {}).await
     }
 
-    async fn start_with(folder: &TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_with(folder: &TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::demo();
         config.listen = "127.0.0.1:0".into();
         config.admin.listen = "127.0.0.1:0".into();
@@ -51,7 +51,7 @@ impl Segue {
         Self { app, http: http().build().unwrap() }
     }
 
-    async fn post(&self, events: Value) {
+    pub(crate) async fn post(&self, events: Value) {
         let url = format!("http://{}/webhook/segment", self.app.addr());
         let answer = self.http.post(url).body(events.to_string()).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
@@ -76,7 +76,7 @@ impl Segue {
     }
 
     /// Waits until nothing waits any more.
-    async fn settled(&self, accepted: f64) -> Metrics {
+    pub(crate) async fn settled(&self, accepted: f64) -> Metrics {
         until("every event has its outcome", async || {
             let metrics = self.metrics().await;
             metrics.check_conservation();
@@ -118,11 +118,11 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// Prometheus' text, as a scraper reads it.
-struct Metrics(String);
+pub(crate) struct Metrics(String);
 
 impl Metrics {
     /// The sum over all series of a name that have all of these labels.
-    fn sum_of(&self, name: &str, labels: &[&str]) -> f64 {
+    pub(crate) fn sum_of(&self, name: &str, labels: &[&str]) -> f64 {
         let series = self.0.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
@@ -142,7 +142,7 @@ impl Metrics {
     }
 }
 
-fn order(message_id: &str, person: &str) -> Value {
+pub(crate) fn order(message_id: &str, person: &str) -> Value {
     json!({"type": "track", "event": "Order Completed", "messageId": message_id, "userId": person,
         "properties": {"order_id": message_id, "total": 49.5}})
 }

@@ -1,8 +1,14 @@
 //! The command line: one file for each command, one place that knows them all.
 
+pub mod dead_letters;
 pub mod emulate;
 pub mod map;
+pub mod operator;
+pub mod reload;
 pub mod serve;
+pub mod status;
+mod table;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -21,6 +27,10 @@ enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
     Emulate(emulate::EmulateArgs),
+    Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
+    Reload(reload::ReloadArgs),
 }
 
 impl Cli {
@@ -33,6 +43,10 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
             Command::Emulate(args) => emulate::run(args),
+            Command::Status(args) => status::run(args),
+            Command::Why(args) => why::run(args),
+            Command::DeadLetters(args) => dead_letters::run(args),
+            Command::Reload(args) => reload::run(args),
         }
     }
 }
