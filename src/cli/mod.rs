@@ -2,7 +2,9 @@
 
 pub mod emulate;
 pub mod map;
+mod offline;
 pub mod serve;
+pub mod test;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
+    Test(test::TestArgs),
     Emulate(emulate::EmulateArgs),
 }
 
@@ -32,6 +35,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
+            Command::Test(args) => test::run(&args),
             Command::Emulate(args) => emulate::run(args),
         }
     }
