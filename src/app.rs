@@ -44,6 +44,7 @@ pub struct App {
     server: Option<StopHandle>,
     admin: Option<admin::Running>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    reloader: Arc<Reloader>,
     watching: Option<Watching>,
 }
 
@@ -98,7 +99,10 @@ impl App {
         }));
         tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
         let admin = admin::serve(admin)?;
-        let watching = config.transforms.is_dir().then(|| reload::watch(reloader, reload::STILL_FOR, tell));
+        let watching = config
+            .transforms
+            .is_dir()
+            .then(|| reload::watch(Arc::clone(&reloader), reload::STILL_FOR, tell));
         Ok(Self {
             addr,
             admin_addr: admin.addr(),
@@ -109,6 +113,7 @@ impl App {
             server: Some(stop),
             admin: Some(admin),
             tasks,
+            reloader,
             watching: watching.and_then(|watching| {
                 watching.map_err(|reason| tracing::warn!("{reason}: reload by hand")).ok()
             }),
@@ -138,6 +143,13 @@ impl App {
     /// The scripts in force.
     pub fn bundle(&self) -> Arc<Bundle> {
         self.bundle.load_full()
+    }
+
+    /// Brings a changed transforms folder into force, or says why not.
+    pub async fn reload(&self) -> Reloaded {
+        let reloader = Arc::clone(&self.reloader);
+        let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        reloaded.unwrap_or_else(|error| Reloaded::Refused(format!("the reload ended early: {error}")))
     }
 
     /// Stops everything in good order, within 10 s.

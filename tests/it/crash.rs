@@ -8,7 +8,7 @@ use segue::clock::SystemClock;
 use segue::emulator::{self, Emulator, Settings};
 use serde_json::json;
 
-use crate::support::{Process, eventually, free_port, track};
+use crate::support::{Process, eventually, free_port, http, track};
 
 /// How often the process is killed. Long runs are for the fault bench.
 const KILLS: usize = 4;
@@ -59,7 +59,7 @@ async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed()
 /// Sends events of many people, each numbered, and notes which were answered 200. One that was not
 /// is sent again, as a vendor does.
 async fn send_until(stop: Arc<AtomicBool>, addr: String) -> Vec<String> {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http();
     let url = format!("http://{addr}/webhook/web");
     let mut acknowledged = Vec::new();
     let mut number = 0_u64;

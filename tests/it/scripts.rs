@@ -1,1 +1,103 @@
-//! Scripts that go wrong.
+//! Scripts that go wrong cost their own event, with a place to look at, and a fix brings it back.
+
+use std::path::Path;
+
+use segue::journal::DeadFilter;
+use segue::outcome::DeadCode;
+use serde_json::json;
+
+use crate::support::{Segue, eventually, track};
+
+/// A folder with one stage and nothing else.
+fn scripts(folder: &Path, script: &str) {
+    let transforms = folder.join("transforms");
+    std::fs::create_dir_all(&transforms).unwrap();
+    std::fs::write(transforms.join("transforms.toml"), "[[stage]]\nfile = \"10_mine\"\n").unwrap();
+    std::fs::write(transforms.join("10_mine.rhai"), script).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_go_wrong_ends_in_the_dead_letters_with_its_place_and_a_fix_brings_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = r#"fn on_track(event, ctx) {
+    switch event.event {
+        "Loop" => { loop { } }
+        "Memory" => { let text = "x"; loop { text += text; } }
+        "Depth" => { return deeper(event); }
+        "Typo" => { event.properties.missing.name = 1; }
+        "Type" => { event.properties.total = event.properties.total - "49"; }
+        "Nothing" => { return; }
+    }
+    event
+}
+fn deeper(event) { deeper(event) }
+"#;
+    scripts(folder.path(), broken);
+    let segue = Segue::start_in(folder, "").await;
+    let wrong = ["Loop", "Memory", "Depth", "Typo", "Type", "Nothing"];
+    for (number, name) in wrong.iter().enumerate() {
+        let mut event = track("u1", name, &format!("bad-{number}"));
+        event["properties"] = json!({"total": 49});
+        segue.send(&event).await;
+        segue.send(&track("u1", "Fine", &format!("good-{number}"))).await;
+    }
+    segue.settled().await;
+
+    assert_eq!(segue.events().len(), wrong.len(), "the neighbours are on time");
+    let dead = segue.app.journal().dead(&DeadFilter::default(), None, 100).unwrap();
+    assert_eq!(dead.len(), wrong.len());
+    for row in &dead {
+        assert!(matches!(row.letter.code, DeadCode::ScriptFailed | DeadCode::ScriptResult), "{:?}", row.letter);
+        assert!(row.letter.message.contains("10_mine.rhai"), "{}", row.letter.message);
+    }
+    let places: Vec<_> = dead.iter().map(|row| row.letter.detail.as_ref().unwrap()["line"].clone()).collect();
+    assert_eq!(places[3..5], [json!(6), json!(7)], "a runtime error has its line: {places:?}");
+
+    scripts(segue.folder.path(), "fn on_track(event, ctx) { event }\n");
+    let before = segue.app.bundle().hash().to_owned();
+    eventually("the fixed scripts to be in force", async || (segue.app.bundle().hash() != before).then_some(())).await;
+    let redriven = segue.app.journal().redrive(&DeadFilter::default(), 100).await.unwrap().unwrap();
+    assert_eq!(redriven, wrong.len() as u64);
+    segue.settled().await;
+    assert_eq!(segue.events().len(), 2 * wrong.len());
+    segue.assert_conservation();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_folder_never_replaces_good_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) { event.properties.version = 1; event }\n");
+    let segue = Segue::start_in(folder, "").await;
+    let good = segue.app.bundle().hash().to_owned();
+
+    scripts(segue.folder.path(), "fn on_track(event, ctx) { event.properties.version = ; event }\n");
+    let refused = segue.app.reload().await;
+
+    assert!(format!("{refused:?}").contains("10_mine.rhai"), "{refused:?}");
+    assert_eq!(segue.app.bundle().hash(), good);
+    segue.send(&track("u1", "A", "1")).await;
+    segue.settled().await;
+    assert_eq!(segue.events()[0].data["version"], json!(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demonstration_event_arrives_clean_and_on_the_right_person() {
+    let segue = Segue::start().await;
+
+    segue
+        .send(&json!({"type": "track", "event": "orderCompleted", "messageId": "demo-1", "userId": "u-1",
+            "properties": {"orderId": 1001, "order_total": "$49.00", "currency": "usd",
+                "products": [{"sku": "MUG", "price": "$24.50", "quantity": "2"}]}}))
+        .await;
+    segue.settled().await;
+
+    let events = segue.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].name, "Order Completed");
+    let data = serde_json::to_value(&events[0].data).unwrap();
+    assert_eq!(data["order_id"], "1001");
+    assert_eq!(data["total"].as_f64(), Some(49.0));
+    assert_eq!(data["products"][0]["price"].as_f64(), Some(24.5));
+    let person = segue.app.emulator().unwrap().lock().person("u-1").unwrap();
+    assert_eq!(events[0].cio_id.as_deref(), Some(person.cio_id.as_str()));
+}

@@ -26,6 +26,13 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
     }
 }
 
+/// An HTTP client that goes nowhere but where it is told.
+pub fn http() -> reqwest::Client {
+    // Another test may have installed it already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// A Segue in this process, with a folder of its own that goes with it.
 pub struct Segue {
     pub app: App,
@@ -59,7 +66,7 @@ impl Segue {
     pub async fn start_in(folder: tempfile::TempDir, more: &str) -> Self {
         let config = config(folder.path(), more);
         let app = App::start(config, Arc::new(SystemClock)).await.unwrap();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http();
         Self { app, http, folder }
     }
 
@@ -146,7 +153,7 @@ impl Process {
             .spawn()
             .unwrap();
         let process = Self { child };
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http();
         let url = format!("http://{addr}/health/live");
         eventually("the process to listen", async || http.get(&url).send().await.ok()).await;
         process
