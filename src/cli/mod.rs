@@ -1,8 +1,10 @@
 //! The command line: one file for each command, one place that knows them all.
 
 pub mod emulate;
+pub mod explain;
 pub mod map;
 mod offline;
+pub mod replay;
 pub mod serve;
 pub mod test;
 
@@ -23,6 +25,8 @@ enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
     Test(test::TestArgs),
+    Explain(explain::ExplainArgs),
+    Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
 }
 
@@ -36,6 +40,8 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
             Command::Test(args) => test::run(&args),
+            Command::Explain(args) => explain::run(&args),
+            Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
         }
     }

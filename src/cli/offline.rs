@@ -79,6 +79,21 @@ pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Res
     bundle.map(Arc::new)
 }
 
+/// The name of the source that is meant: the given one, else the first.
+///
+/// # Errors
+/// There is none of this name; which there are.
+pub(super) fn choose_source(config: &Config, name: Option<&str>) -> anyhow::Result<String> {
+    let Some(name) = name else {
+        return config.source.first().map(|source| source.name.clone()).context("no source is configured");
+    };
+    if config.source(name).is_none() {
+        let names: Vec<&str> = config.source.iter().map(|source| source.name.as_str()).collect();
+        bail!("no source is named {name:?}; there are {}", names.join(", "));
+    }
+    Ok(name.to_owned())
+}
+
 /// Reads a whole file, or stdin for `-`.
 ///
 /// # Errors
