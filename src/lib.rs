@@ -40,5 +40,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod emulator;
+pub mod fixture;
 pub mod server;
 pub mod telemetry;

@@ -2,12 +2,16 @@
 
 pub mod dead_letters;
 pub mod emulate;
+pub mod explain;
 pub mod map;
+mod offline;
 pub mod operator;
 pub mod reload;
+pub mod replay;
 pub mod serve;
 pub mod status;
 mod table;
+pub mod test;
 pub mod why;
 
 use std::process::ExitCode;
@@ -26,6 +30,9 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
+    Test(test::TestArgs),
+    Explain(explain::ExplainArgs),
+    Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -42,6 +49,9 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
+            Command::Test(args) => test::run(&args),
+            Command::Explain(args) => explain::run(&args),
+            Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
             Command::Status(args) => status::run(args),
             Command::Why(args) => why::run(args),

@@ -148,6 +148,11 @@ impl Emulator {
         self.workspace.people(0).collect()
     }
 
+    /// How many people there are.
+    pub fn people_count(&self) -> usize {
+        self.workspace.people_count()
+    }
+
     /// The person with that id, e-mail address, phone number, `cio_id` or anonymous id.
     pub fn person(&self, identifier: &str) -> Option<Person> {
         self.workspace.lookup(identifier)

@@ -213,6 +213,16 @@ impl Intake {
         Ok(Taken { first, duplicates: receipts.len() - first })
     }
 
+    /// What [`Self::accept`] would store, without storing it: fixtures and dry runs come in by the
+    /// same door.
+    ///
+    /// # Errors
+    /// The body cannot be taken apart, or its key or signature is wrong.
+    pub fn open(&self, admission: Admission, sent: &Bytes) -> Result<Vec<Accepted>, IngestError> {
+        let plain = body::inflate(sent, admission.limit)?;
+        Ok(self.take_apart(admission, &plain)?.1)
+    }
+
     /// Unpacks, authenticates by what is in the body, and gives every element its envelope.
     fn take_apart(
         &self,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Time;
 use crate::delivery::Fate;
+use crate::destination::customerio::Subject;
 use crate::guard::Case;
 use crate::journal::{
     Attempts, Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Stored, TrailEntry, Why,
@@ -49,6 +50,10 @@ pub(super) struct Progress {
     pub(super) case: Case,
     /// The business key that it holds.
     pub(super) holds: Option<FactKey>,
+    /// Whose it is.
+    subject: Subject,
+    /// How that was found out.
+    identity: &'static str,
 }
 
 /// Why and how an event leaves the line.
@@ -72,6 +77,25 @@ pub struct Report {
     pub letter: Option<DeadLetter>,
     /// Whether it is one of the events that end what others started.
     pub exit: bool,
+    /// What was decided about each event that the scripts made of it, by their numbers.
+    pub parts: Vec<Decided>,
+}
+
+/// What was decided about one of the events that the scripts made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// Its number among its siblings.
+    pub index: u32,
+    /// Whose it is.
+    pub subject: Subject,
+    /// How that was found out; empty for what was not asked.
+    pub identity: &'static str,
+    /// The names of its operations, in order.
+    pub operations: Vec<&'static str>,
+    /// Its own outcome: a label of [`Outcome`], or `parked`; empty where it has none yet.
+    pub outcome: &'static str,
+    /// The reason of that.
+    pub reason: String,
 }
 
 impl Unsettled {
@@ -120,6 +144,8 @@ impl Unsettled {
             rejected_as: None,
             case: part.case.clone(),
             holds: resolved.holds,
+            subject: resolved.subject,
+            identity: resolved.identity,
         };
         self.parts.insert(part.index, progress);
     }
@@ -218,6 +244,7 @@ impl Unsettled {
     }
 
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
+        let parts = self.decided();
         let waiting = |progress: &Progress| {
             progress.parked_until.is_some()
                 || (postponed.why == Why::Retry && progress.rejected.is_empty())
@@ -247,11 +274,12 @@ impl Unsettled {
         };
         (
             Change::Defer(deferral),
-            Report { seq, trail: self.trail, letter: None, exit: self.origin.exit },
+            Report { seq, trail: self.trail, letter: None, exit: self.origin.exit, parts },
         )
     }
 
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
+        let parts = self.decided();
         let outcome = self.outcome();
         self.trail.at = now;
         outcome.label().clone_into(&mut self.trail.outcome);
@@ -260,10 +288,19 @@ impl Unsettled {
             Outcome::DeadLettered(letter) => Some(letter.clone()),
             _ => None,
         };
-        let report = Report { seq, trail: self.trail.clone(), letter, exit: self.origin.exit };
+        let report =
+            Report { seq, trail: self.trail.clone(), letter, exit: self.origin.exit, parts };
         let settlement =
             Settlement { seq, place: self.place, outcome, facts: self.taught, trail: self.trail };
         (Change::Settle(settlement), report)
+    }
+
+    /// What was decided about the parts, for the report.
+    fn decided(&self) -> Vec<Decided> {
+        let mut parts: Vec<Decided> =
+            self.parts.iter().map(|(index, progress)| progress.decided(*index)).collect();
+        parts.sort_unstable_by_key(|part| part.index);
+        parts
     }
 
     /// One outcome for all parts: a dead letter counts more than a delivery, a delivery more than a
@@ -287,6 +324,17 @@ impl Unsettled {
 }
 
 impl Progress {
+    fn decided(&self, index: u32) -> Decided {
+        let (outcome, reason) = match (&self.rejected_as, self.parked_until, &self.end) {
+            (Some((code, _)), ..) => ("dead_lettered", code.as_str().to_owned()),
+            (None, Some(_), _) => ("parked", String::new()),
+            (None, None, Some(end)) if self.open == 0 => (end.label(), end.reason().to_owned()),
+            (None, None, _) => ("", String::new()),
+        };
+        let (subject, operations) = (self.subject.clone(), self.operations.clone());
+        Decided { index, subject, identity: self.identity, operations, outcome, reason }
+    }
+
     fn outcome(&mut self, index: u32) -> Outcome {
         match self.rejected_as.take() {
             Some((code, message)) => {

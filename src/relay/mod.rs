@@ -17,5 +17,5 @@ mod run;
 mod scripts;
 
 pub use self::core::{Commit, Core};
-pub use ledger::Report;
+pub use ledger::{Decided, Report};
 pub use run::{Asker, Handle, Relay, Status};

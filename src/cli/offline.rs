@@ -1,0 +1,108 @@
+//! What the offline commands share: a configuration without its secrets, and the scripts.
+//!
+//! `check`, `test`, `explain` and `replay` need no secret, so an environment variable that is not
+//! set costs them nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use crate::config::{self, Config, ConfigError};
+use crate::transform::Bundle;
+
+/// What stands for a variable that is not set.
+const UNSET: &str = "not-set";
+
+/// A configuration for commands that talk to nobody.
+pub(super) struct Offline {
+    /// The values.
+    pub(super) config: Config,
+    /// The file; `None`: the built-in defaults.
+    pub(super) file: Option<PathBuf>,
+    /// The variables of the file that are not set.
+    pub(super) unset: Vec<String>,
+}
+
+/// Reads `file`, or `segue.toml` where that exists, or takes the defaults. Variables that are not
+/// set are no error.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn load(file: Option<&Path>) -> Result<Offline, ConfigError> {
+    let default = Path::new("segue.toml");
+    let file = match file {
+        Some(file) => file,
+        None if default.exists() => default,
+        None => return Ok(Offline { config: Config::demo(), file: None, unset: Vec::new() }),
+    };
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+        file: name.clone(),
+        line: None,
+        message: format!("cannot be read: {error}"),
+    })?;
+    let unset = std::cell::RefCell::new(Vec::new());
+    let environment = |variable: &str| {
+        let said = std::env::var(variable).ok().filter(|said| !said.is_empty());
+        if said.is_none() && !unset.borrow().iter().any(|known| known == variable) {
+            unset.borrow_mut().push(variable.to_owned());
+        }
+        Some(said.unwrap_or_else(|| UNSET.into()))
+    };
+    let mut config = config::parse(&text, &name, &environment)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for path in [&mut config.data_dir, &mut config.transforms] {
+        *path = folder.join(&*path);
+    }
+    Ok(Offline { config, file: Some(file.to_path_buf()), unset: unset.into_inner() })
+}
+
+/// The scripts of `folder`, else those of the configuration, else the shipped ones.
+///
+/// # Errors
+/// What is wrong with them, with file and line.
+pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Result<Arc<Bundle>> {
+    let folder = match folder {
+        Some(folder) if !folder.is_dir() => bail!("{} is no folder", folder.display()),
+        Some(folder) => Some(folder),
+        None => Some(config.transforms.as_path()).filter(|folder| folder.is_dir()),
+    };
+    let bundle = match folder {
+        Some(folder) => Bundle::load(folder),
+        None => Bundle::shipped(),
+    };
+    let bundle = bundle.map_err(|findings| {
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the scripts cannot be used:\n{}", said.join("\n"))
+    });
+    bundle.map(Arc::new)
+}
+
+/// The name of the source that is meant: the given one, else the first.
+///
+/// # Errors
+/// There is none of this name; which there are.
+pub(super) fn choose_source(config: &Config, name: Option<&str>) -> anyhow::Result<String> {
+    let Some(name) = name else {
+        return config.source.first().map(|source| source.name.clone()).context("no source is configured");
+    };
+    if config.source(name).is_none() {
+        let names: Vec<&str> = config.source.iter().map(|source| source.name.as_str()).collect();
+        bail!("no source is named {name:?}; there are {}", names.join(", "));
+    }
+    Ok(name.to_owned())
+}
+
+/// Reads a whole file, or stdin for `-`.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read_input(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).context("stdin cannot be read")?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}

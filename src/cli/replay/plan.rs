@@ -1,0 +1,289 @@
+//! The plan of a replay: what would happen to every event, counted.
+//!
+//! Events go through a world in which nothing has happened yet, whose journal is a folder that is
+//! removed afterwards: memory does not grow with the recording, but for the eight bytes that tell a
+//! person from another.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Time;
+use crate::emulator;
+use crate::fixture::bodies::Body;
+use crate::fixture::world::{Processed, Record};
+use crate::fixture::{Delivery, Setup, World};
+use crate::journal::{Accepted, Receipt};
+use crate::outcome::DropReason;
+use crate::relay::Report;
+use crate::spec::Ingress;
+
+/// Events that are stored together.
+const CHUNK: usize = 500;
+/// The emulator forgets everybody when it knows this many people.
+const PEOPLE: usize = 50_000;
+/// Lines of a table that are shown; the rest is counted.
+const SHOWN: usize = 15;
+
+type Counts = BTreeMap<String, u64>;
+
+/// What would happen.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Plan {
+    /// How many events.
+    events: u64,
+    /// Bodies that would be refused at the door, by code.
+    refused: Counts,
+    /// By outcome and reason: `dropped duplicate`.
+    outcomes: Counts,
+    /// By class and action of the guard.
+    guard: Counts,
+    /// By the guard's words.
+    reasons: Counts,
+    /// How each event found its person.
+    identity: Counts,
+    /// Operations that would be sent, by their names.
+    operations: Counts,
+    /// Events that could start a campaign, by name.
+    would_fire: Counts,
+    /// Until when events would be parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked_from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked_until: Option<String>,
+    /// People that events or profile updates would be sent for: those whom the workspace does not
+    /// have would be created.
+    people: u64,
+    /// Errors, by code and place.
+    errors: Counts,
+    /// Violations of the contract, by kind and path.
+    violations: Counts,
+    /// Warnings of the scripts, by code.
+    warnings: Counts,
+    /// The scripts.
+    bundle: String,
+}
+
+/// Takes bodies and makes the plan.
+pub(super) struct Planner<'a> {
+    world: World,
+    source: &'a str,
+    replay: Option<&'a str>,
+    waiting: Vec<Accepted>,
+    skipped: u64,
+    plan: Plan,
+    people: HashSet<u64>,
+    parked: Option<(Time, Time)>,
+    seen_activity: u64,
+    // Dropped last: the journal in it must be closed first.
+    _folder: tempfile::TempDir,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        setup: &Setup,
+        now: Time,
+        source: &'a str,
+        replay: Option<&'a str>,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("segue-replay-").tempdir()?;
+        let history = emulator::settings::History {
+            requests: 1,
+            activity: 100 * CHUNK,
+            events: 100 * CHUNK,
+            ..emulator::settings::History::default()
+        };
+        let emulator = emulator::Settings { history, ..setup.emulator.clone() };
+        let setup = Setup { emulator, ..setup.clone() };
+        let plan = Plan { bundle: setup.bundle.hash().to_owned(), ..Plan::default() };
+        Ok(Self {
+            world: World::in_folder(&setup, now, folder.path())?,
+            source,
+            replay,
+            waiting: Vec::with_capacity(CHUNK),
+            skipped: 0,
+            plan,
+            people: HashSet::new(),
+            parked: None,
+            seen_activity: 0,
+            _folder: folder,
+        })
+    }
+
+    /// Takes a body; the first `skip` events are left out.
+    pub(super) fn take(&mut self, body: Body, skip: u64) -> anyhow::Result<()> {
+        let delivery = Delivery {
+            source: self.source,
+            ingress: Ingress::Webhook,
+            replay: self.replay,
+            body: body.bytes,
+        };
+        match self.world.open(&delivery) {
+            Ok(events) => {
+                for event in events {
+                    if self.skipped < skip {
+                        self.skipped += 1;
+                    } else {
+                        self.waiting.push(event);
+                    }
+                }
+            }
+            Err(error) => add(&mut self.plan.refused, error.code()),
+        }
+        if self.waiting.len() >= CHUNK { self.work() } else { Ok(()) }
+    }
+
+    /// The plan of all that was taken.
+    pub(super) fn finish(mut self) -> anyhow::Result<Plan> {
+        self.work()?;
+        self.plan.people = self.people.len() as u64;
+        if let Some((from, until)) = self.parked {
+            self.plan.parked_from = Some(from.to_string());
+            self.plan.parked_until = Some(until.to_string());
+        }
+        Ok(self.plan)
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        let events = std::mem::take(&mut self.waiting);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let receipts = self.world.store(events)?;
+        self.world.settle()?;
+        let record = self.world.take_record();
+        self.plan.events += receipts.len() as u64;
+        for _ in receipts.iter().filter(|receipt| **receipt == Receipt::Duplicate) {
+            add(&mut self.plan.outcomes, &format!("dropped {}", DropReason::Duplicate.code()));
+        }
+        self.count(&record);
+        self.count_triggers();
+        Ok(())
+    }
+
+    fn count(&mut self, record: &Record) {
+        record.processed.iter().for_each(|processed| self.count_parts(processed));
+        record.reports.iter().for_each(|report| self.count_report(report));
+    }
+
+    fn count_parts(&mut self, processed: &Processed) {
+        let plan = &mut self.plan;
+        for part in processed.prepared.result.as_deref().unwrap_or_default() {
+            let verdict = &part.verdict;
+            add(&mut plan.guard, &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()));
+            if let Some(until) = verdict.park_until {
+                let (from, to) = self.parked.unwrap_or((until, until));
+                self.parked = Some((from.min(until), to.max(until)));
+            }
+            for violation in &part.hints.violations {
+                add(&mut plan.violations, &format!("{} {}", violation.kind, violation.path));
+            }
+            for warning in &part.hints.warnings {
+                add(&mut plan.warnings, &warning.code);
+            }
+            for error in &part.hints.failed_stages {
+                let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+                add(&mut plan.errors, &format!("{} {}{line} (sent as it came)", error.code, error.file));
+            }
+        }
+    }
+
+    fn count_report(&mut self, report: &Report) {
+        let plan = &mut self.plan;
+        let outcome = format!("{} {}", report.trail.outcome, report.trail.reason);
+        add(&mut plan.outcomes, outcome.trim_end());
+        if let Some(letter) = &report.letter {
+            let detail = |name: &str| letter.detail.as_ref().and_then(|detail| detail.get(name));
+            let place = match (detail("file").and_then(Value::as_str), detail("line").and_then(Value::as_u64)) {
+                (Some(file), Some(line)) => format!(" {file}:{line}"),
+                (Some(file), None) => format!(" {file}"),
+                (None, _) => String::new(),
+            };
+            let code = detail("code").and_then(Value::as_str).unwrap_or(letter.code.as_str());
+            add(&mut plan.errors, &format!("{code}{place}"));
+        }
+        for part in &report.parts {
+            if !part.identity.is_empty() {
+                add(&mut plan.identity, part.identity);
+            }
+            for operation in &part.operations {
+                add(&mut plan.operations, operation);
+            }
+            if let (Some(person), false) = (&part.subject.person, part.operations.is_empty()) {
+                let mut hasher = DefaultHasher::new();
+                person.key().hash(&mut hasher);
+                self.people.insert(hasher.finish());
+            }
+        }
+    }
+
+    fn count_triggers(&mut self) {
+        let emulator = self.world.emulator();
+        for entry in emulator.activity().rev().take_while(|entry| entry.seq > self.seen_activity) {
+            if let Some(event) = entry.event.as_ref().filter(|event| event.could_trigger) {
+                add(&mut self.plan.would_fire, &event.name);
+            }
+        }
+        self.seen_activity = emulator.activity().next_back().map_or(0, |last| last.seq);
+        if emulator.people_count() > PEOPLE {
+            self.world.emulator_mut().reset();
+            self.seen_activity = 0;
+        }
+    }
+}
+
+impl Plan {
+    /// The plan for a terminal.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "{} events, scripts {}; nothing was sent", self.events, self.bundle);
+        let mut table = |title: &str, counts: &Counts| {
+            if counts.is_empty() {
+                return;
+            }
+            let _ = writeln!(text, "\n{title}");
+            let mut rows: Vec<(&String, &u64)> = counts.iter().collect();
+            rows.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
+            for (name, count) in rows.iter().take(SHOWN) {
+                let _ = writeln!(text, "  {count:>9}  {name}");
+            }
+            let rest: u64 = rows.iter().skip(SHOWN).map(|(_, count)| **count).sum();
+            if rest > 0 {
+                let _ = writeln!(text, "  {rest:>9}  in {} others", rows.len() - SHOWN);
+            }
+        };
+        table("outcome", &self.outcomes);
+        table("refused at the door", &self.refused);
+        table("class and action", &self.guard);
+        table("whose event", &self.identity);
+        table("operations", &self.operations);
+        table("could start a campaign", &self.would_fire);
+        table("errors", &self.errors);
+        table("violations", &self.violations);
+        table("warnings", &self.warnings);
+        text.push('\n');
+        if self.would_fire.is_empty() {
+            text.push_str("Nothing of it could start an event-triggered campaign.\n");
+        }
+        if let (Some(from), Some(until)) = (&self.parked_from, &self.parked_until) {
+            let _ = writeln!(text, "Parked events leave between {from} and {until}.");
+        }
+        let _ = writeln!(
+            text,
+            "{} people would be written to; those whom the workspace does not have would be created.",
+            self.people
+        );
+        text
+    }
+}
+
+fn add(counts: &mut Counts, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
+    }
+}
