@@ -30,8 +30,8 @@ use crate::transform::reload::{self, Reloaded, Reloader, Watching};
 const EMULATOR_PORT: u16 = 8090;
 /// How long requests may take to end when the door closes.
 const DOOR_CLOSES_WITHIN: Duration = Duration::from_secs(3);
-/// How often the journal forgets what has expired.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often the journal takes one small step of forgetting what has expired.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A running Segue.
 pub struct App {
