@@ -64,7 +64,7 @@ impl App {
         let journal = open_journal(&config, &clock)?;
         let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
         let reloader = reloader(&config, &bundle);
-        let observer = admin::observer();
+        let watch = admin::Watch::new(clock.now());
         let relay = Relay {
             config: Arc::clone(&config),
             journal: Arc::clone(&journal),
@@ -72,17 +72,19 @@ impl App {
             bundle: Arc::clone(&bundle),
             client,
             courier: courier_config(&config),
-            observer,
+            observer: watch.observer(),
         };
         let relay = relay.start(tokio::runtime::Handle::current())?;
+        let asker = relay.asker();
         let relay = Arc::new(std::sync::Mutex::new(relay));
         let admin = Admin {
             config: Arc::clone(&config),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             bundle: Arc::clone(&bundle),
-            relay: Arc::clone(&relay),
+            relay: asker,
             reloader: Arc::clone(&reloader),
+            watch,
         };
         let admin = Arc::new(admin);
         let readiness = admin::readiness(Arc::clone(&admin));

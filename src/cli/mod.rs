@@ -2,13 +2,19 @@
 
 pub mod check;
 pub mod config;
+pub mod dead_letters;
 pub mod emulate;
 pub mod explain;
 pub mod map;
 mod offline;
+pub mod operator;
+pub mod reload;
 pub mod replay;
 pub mod serve;
+pub mod status;
+mod table;
 pub mod test;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -32,6 +38,10 @@ enum Command {
     Config(config::ConfigArgs),
     Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
+    Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
+    Reload(reload::ReloadArgs),
 }
 
 impl Cli {
@@ -49,6 +59,10 @@ impl Cli {
             Command::Config(args) => config::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
+            Command::Status(args) => status::run(args),
+            Command::Why(args) => why::run(args),
+            Command::DeadLetters(args) => dead_letters::run(args),
+            Command::Reload(args) => reload::run(args),
         }
     }
 }

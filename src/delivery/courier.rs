@@ -20,6 +20,8 @@ use crate::spec::Traffic;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a pause is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// The wait of an item that failed in an outage, as a number of tries.
+const SHORT_WAIT: u32 = 2;
 /// Wait after an answer that asks for patience without saying how long.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -414,24 +416,19 @@ impl Courier {
         }
     }
 
-    /// A failure that may pass: the breaker's business when most requests fail, this batch's when
-    /// others succeed.
+    /// A failure that may pass. The batch is sent again in halves, down to one item; then only its
+    /// person waits. A probe of the breaker goes the same way: an item that fails all the time must
+    /// not be the only one that is ever tried.
     fn try_again(&mut self, items: &[ItemId], status: Option<u16>, unknown_fate: bool, now: Time) {
-        if self.breaker.failed(now) {
-            // An outage is nobody's fault, and uses up nobody's budget.
-            return self.return_all(items, unknown_fate);
-        }
+        let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
         match items {
-            [] => {}
-            [one] => self.back_off(*one, status, unknown_fate, now),
-            _ if self.breaker.others_succeed() => self.halve(items, unknown_fate),
-            _ => {
-                let until = now.plus(self.jitter.wait(1));
-                for &id in items {
-                    self.queues
-                        .came_back(id, Some(until), |entry| entry.unknown_fate |= unknown_fate);
-                }
+            [one] if outage => {
+                // An outage is nobody's fault, and uses up nobody's budget.
+                let until = now.plus(self.jitter.wait(SHORT_WAIT));
+                self.queues.came_back(*one, Some(until), |entry| entry.unknown_fate |= unknown_fate);
             }
+            [one] => self.back_off(*one, status, unknown_fate, now),
+            _ => self.halve(items, unknown_fate),
         }
     }
 
@@ -440,13 +437,12 @@ impl Courier {
         let at = self.without_pauses(now);
         let mut tries = 0;
         let mut first = at;
-        let note = |entry: &mut Entry| {
+        self.queues.came_back(id, None, |entry: &mut Entry| {
             entry.tries += 1;
             entry.unknown_fate |= unknown_fate;
             tries = entry.tries;
             first = *entry.first_failed.get_or_insert(at);
-        };
-        self.queues.came_back(id, None, note);
+        });
         if at.since(first) > self.config.age_budget {
             return self.settle(id, Fate::Expired);
         }
@@ -455,13 +451,18 @@ impl Courier {
             self.queues.came_back(id, Some(now.plus(wait)), |_| {});
             return;
         }
-        let due = now.plus(wait.max(PATIENCE / 2));
+        self.postpone(id, now.plus(wait.max(PATIENCE / 2)), status);
+    }
+
+    /// Takes an item and everything that waits behind it out of line.
+    fn postpone(&mut self, id: ItemId, due: Time, status: Option<u16>) {
         for other in self.queues.behind(id) {
             let Some(entry) = self.queues.entry(other) else { continue };
             if is_out(entry.state) {
                 continue;
             }
             let first_failed = entry.first_failed.map(|first| self.with_pauses(first));
+            let status = status.filter(|_| other == id);
             self.settle(other, Fate::Postponed { due, first_failed, status });
         }
     }

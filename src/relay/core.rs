@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ledger::{Postponed, Report, Unsettled};
 use crate::clock::Time;
@@ -14,6 +15,9 @@ use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored, Why};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
 use crate::spec::Traffic;
+
+/// How soon an event that waits behind another one out of line is looked after again at the earliest.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Changes of the journal that must be written together, and acknowledged by their number.
 #[derive(Clone, Debug)]
@@ -139,7 +143,7 @@ impl Core {
             event.add(part, resolved, names);
             items.extend((0..).zip(operations).map(|(op, frozen)| (part, op, frozen)));
         }
-        if let Some(due) = self.must_wait(stored, &event) {
+        if let Some(due) = self.must_wait(stored, &event, now) {
             event.postponed = Some(Postponed {
                 why: Why::Retry,
                 due,
@@ -241,7 +245,7 @@ impl Core {
     }
 
     /// Whether an event must wait behind earlier ones of its people that are out of line; until when.
-    fn must_wait(&self, stored: &Stored, event: &Unsettled) -> Option<Time> {
+    fn must_wait(&self, stored: &Stored, event: &Unsettled, now: Time) -> Option<Time> {
         event
             .keys
             .iter()
@@ -251,6 +255,9 @@ impl Core {
             })
             .map(|blocked| blocked.due)
             .max()
+            // After a restart it is not known when the first of them is due: looked after again soon,
+            // never at once.
+            .map(|due| due.max(now.plus(LOOK_AGAIN)))
     }
 
     /// Learns how items ended, and ends the events that are complete.
@@ -283,7 +290,11 @@ impl Core {
         }
     }
 
-    fn conclude(&mut self, seq: Seq, event: Unsettled, now: Time) {
+    fn conclude(&mut self, seq: Seq, mut event: Unsettled, now: Time) {
+        for key in event.given_up() {
+            self.facts.teach(key.clone(), None);
+            event.taught.push((key, None));
+        }
         let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
         let (change, report) = event.conclude(seq, now);
         let facts = match &change {

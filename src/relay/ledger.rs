@@ -12,7 +12,7 @@ use crate::guard::Case;
 use crate::journal::{
     Attempts, Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Stored, TrailEntry, Why,
 };
-use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
+use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
 use crate::pipeline::{Origin, Part, Prepared, Resolved};
 
 /// An event between the journal and its end.
@@ -212,6 +212,19 @@ impl Unsettled {
         self.parts.values().all(|progress| progress.open == 0)
     }
 
+    /// The business keys that it gives up by ending as it does: who waits for days, was dropped or
+    /// died must not keep others from arriving.
+    pub(super) fn given_up(&self) -> Vec<FactKey> {
+        let retried = self.postponed.as_ref().is_some_and(|postponed| postponed.why == Why::Retry);
+        let gives_up = |progress: &&Progress| {
+            progress.parked_until.is_some()
+                || progress.rejected_as.is_some()
+                || !matches!(progress.end, Some(Outcome::Delivered))
+        };
+        let parts = self.parts.values().filter(gives_up).filter(|_| !retried);
+        parts.filter_map(|progress| progress.holds.clone()).collect()
+    }
+
     /// The change that ends it here, one way or the other.
     pub(super) fn conclude(mut self, seq: Seq, now: Time) -> (Change, Report) {
         let parked = self.parts.values().filter_map(|progress| progress.parked_until).min();
@@ -242,12 +255,6 @@ impl Unsettled {
         attempts.done_parts.extend(done);
         attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
         attempts.first_at = postponed.first_failed.or(attempts.first_at);
-        if postponed.why == Why::Parked {
-            // Whoever waits for days does not keep its business key from others.
-            let given_up = self.parts.values().filter(|progress| progress.parked_until.is_some());
-            let given_up: Vec<_> = given_up.filter_map(|progress| progress.holds.clone()).collect();
-            self.taught.extend(given_up.into_iter().map(|key| (key, None)));
-        }
         self.trail.at = now;
         postponed.why.as_str().clone_into(&mut self.trail.outcome);
         let keys = match postponed.why {
@@ -274,12 +281,6 @@ impl Unsettled {
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
         let parts = self.decided();
         let outcome = self.outcome();
-        if !matches!(outcome, Outcome::Delivered) {
-            let held: Vec<_> =
-                self.parts.values().filter_map(|progress| progress.holds.clone()).collect();
-            let keeps = matches!(outcome, Outcome::Dropped(DropReason::DuplicateKey));
-            self.taught.extend(held.into_iter().filter(|_| !keeps).map(|key| (key, None)));
-        }
         self.trail.at = now;
         outcome.label().clone_into(&mut self.trail.outcome);
         outcome.reason().clone_into(&mut self.trail.reason);

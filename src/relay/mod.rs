@@ -18,4 +18,4 @@ mod scripts;
 
 pub use self::core::{Commit, Core};
 pub use ledger::{Decided, Report};
-pub use run::{Handle, Relay, Status};
+pub use run::{Asker, Handle, Relay, Status};

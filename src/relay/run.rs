@@ -84,12 +84,25 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Handle {
-    /// Asks what it is doing.
+/// Asks a running relay what it is doing. Cheap to clone, and of no influence on its life.
+#[derive(Clone)]
+pub struct Asker {
+    inbox: Sender<Message>,
+}
+
+impl Asker {
+    /// What it is doing; `None` when it has stopped.
     pub async fn status(&self) -> Option<Status> {
         let (answer, status) = oneshot::channel();
         self.inbox.send(Message::Status(answer)).ok()?;
         status.await.ok()
+    }
+}
+
+impl Handle {
+    /// What asks it from elsewhere.
+    pub fn asker(&self) -> Asker {
+        Asker { inbox: self.inbox.clone() }
     }
 
     /// Lets it look for due events now.

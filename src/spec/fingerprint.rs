@@ -87,7 +87,7 @@ impl Fingerprint {
     }
 
     /// A message id for a message that came without one.
-    pub(super) fn message_id(self) -> String {
+    pub(crate) fn message_id(self) -> String {
         format!("segue-{:032x}", self.0)
     }
 

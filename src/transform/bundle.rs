@@ -43,11 +43,12 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Self, Vec<Diagnostic>> {
         let mut files = BTreeMap::new();
         let mut size = 0;
-        read_folder(dir, "", &mut files, &mut size).map_err(|finding| vec![finding])?;
+        read_folder(dir, "", &mut files, &mut size).map_err(|finding| vec![*finding])?;
         if files.is_empty() {
             let message = format!("{} holds no scripts", dir.display());
             return Err(vec![
-                Diagnostic::error("", message).with_hint("`segue init` writes a folder to start with"),
+                Diagnostic::error("", message)
+                    .with_hint("`segue init` writes a folder to start with"),
             ]);
         }
         Self::from_files(files)
@@ -212,14 +213,17 @@ impl Bundle {
     fn unlisted(&self) -> Vec<Diagnostic> {
         let listed: BTreeSet<&str> =
             self.manifest.stages.iter().map(|stage| stage.file.as_str()).collect();
-        let files = self.sources.keys().filter(|file| {
-            manifest::is_stage_file(file) && !listed.contains(file.as_str())
-        });
+        let files = self
+            .sources
+            .keys()
+            .filter(|file| manifest::is_stage_file(file) && !listed.contains(file.as_str()));
         files
             .map(|file| {
                 Diagnostic::error(file, format!("this stage is not listed in {}", manifest::FILE))
                     .as_warning()
-                    .with_hint("it never runs: add a [[stage]], with mode = \"off\" if that is meant")
+                    .with_hint(
+                        "it never runs: add a [[stage]], with mode = \"off\" if that is meant",
+                    )
             })
             .collect()
     }
@@ -249,9 +253,12 @@ fn read_folder(
     prefix: &str,
     files: &mut BTreeMap<String, Vec<u8>>,
     size: &mut u64,
-) -> Result<(), Diagnostic> {
+) -> Result<(), Box<Diagnostic>> {
     let failed = |what: &Path, error: &std::io::Error| {
-        Diagnostic::error(prefix.trim_end_matches('/'), format!("cannot read {}: {error}", what.display()))
+        Diagnostic::error(
+            prefix.trim_end_matches('/'),
+            format!("cannot read {}: {error}", what.display()),
+        )
     };
     let entries = std::fs::read_dir(dir).map_err(|error| failed(dir, &error))?;
     for entry in entries {
@@ -270,7 +277,8 @@ fn read_folder(
         } else if [".rhai", ".toml", ".json", ".csv"].iter().any(|end| name.ends_with(end)) {
             *size += kind.len();
             if *size > LARGEST_FOLDER {
-                return Err(Diagnostic::error(relative, "the folder holds more than 64 MiB"));
+                let message = "the folder holds more than 64 MiB";
+                return Err(Box::new(Diagnostic::error(relative, message)));
             }
             files.insert(relative, std::fs::read(&path).map_err(|error| failed(&path, &error))?);
         }
@@ -297,27 +305,30 @@ fn read_tables(
             Ok(table) if !tables.contains_key(name) => {
                 tables.insert(name.to_owned(), table);
             }
-            Ok(_) => findings
-                .push(Diagnostic::error(file, format!("there are two tables with the name {name}"))),
-            Err(finding) => findings.push(finding),
+            Ok(_) => findings.push(Diagnostic::error(
+                file,
+                format!("there are two tables with the name {name}"),
+            )),
+            Err(finding) => findings.push(*finding),
         }
     }
     tables
 }
 
-fn read_json_table(file: &str, text: &str) -> Result<Object, Diagnostic> {
+fn read_json_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(table)) => Ok(table),
-        Ok(_) => Err(Diagnostic::error(file, "a table must be one JSON object")),
+        Ok(_) => Err(Box::new(Diagnostic::error(file, "a table must be one JSON object"))),
         Err(error) => {
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default();
-            Err(Diagnostic::error(file, message).at(text, Some(error.line()), Some(error.column())))
+            let (line, column) = (Some(error.line()), Some(error.column()));
+            Err(Box::new(Diagnostic::error(file, message).at(text, line, column)))
         }
     }
 }
 
-fn read_csv_table(file: &str, text: &str) -> Result<Object, Diagnostic> {
+fn read_csv_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
     let failed = |error: csv::Error| {
         let line = error.position().and_then(|position| usize::try_from(position.line()).ok());
         Diagnostic::error(file, error.to_string()).at(text, line, None)
@@ -325,8 +336,8 @@ fn read_csv_table(file: &str, text: &str) -> Result<Object, Diagnostic> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let header = reader.headers().map_err(failed)?.clone();
     if header.len() < 2 {
-        return Err(Diagnostic::error(file, "a table needs a key column and a value column")
-            .at(text, Some(1), None));
+        let finding = Diagnostic::error(file, "a table needs a key column and a value column");
+        return Err(Box::new(finding.at(text, Some(1), None)));
     }
     let mut table = Object::new();
     for row in reader.records() {

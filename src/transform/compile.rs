@@ -64,6 +64,8 @@ pub(crate) struct Program {
     pub(crate) session: Rc<Session>,
     /// The stages that run, in order.
     pub(crate) stages: Vec<StageCode>,
+    /// Whether it remembers where it is; such a program is slow.
+    pub(crate) follows_steps: bool,
 }
 
 /// Compiles and lints a bundle.
@@ -103,7 +105,15 @@ pub(crate) fn program(bundle: &Arc<Bundle>) -> Result<Program, Vec<Diagnostic>> 
         })
     });
     let stages = stages.collect();
-    Ok(Program { engine, session, stages })
+    Ok(Program { engine, session, stages, follows_steps: false })
+}
+
+/// As [`program`], to find the line of an error.
+pub(crate) fn following_program(bundle: &Arc<Bundle>) -> Option<Program> {
+    let mut program = program(bundle).ok()?;
+    sandbox::follow_steps(&mut program.engine, &program.session);
+    program.follows_steps = true;
+    Some(program)
 }
 
 /// One parsed file.
@@ -146,9 +156,9 @@ fn parse_finding(file: &str, text: &str, error: &ParseError) -> Diagnostic {
         ParseErrorType::ModuleUndefined(name) => {
             finding.with_hint(format!("import \"lib/{name}\" as {name};"))
         }
-        ParseErrorType::Reserved(word) => finding
-            .by("L004")
-            .with_hint(format!("the word {word:?} is Rhai's own; as a property write [\"{word}\"]")),
+        ParseErrorType::Reserved(word) => finding.by("L004").with_hint(format!(
+            "the word {word:?} is Rhai's own; as a property write [\"{word}\"]"
+        )),
         ParseErrorType::PropertyExpected => finding
             .by("L004")
             .with_hint("a word of Rhai's own, such as default, is read as p[\"default\"]"),
@@ -187,8 +197,9 @@ fn check_shape(bundle: &Bundle, script: &Script) -> Vec<Diagnostic> {
     script.ast.walk(&mut |path| {
         if let Some(ASTNode::Stmt(Stmt::Import(x, position))) = path.last() {
             match &x.0 {
-                Expr::StringConstant(name, _) if bundle.source(&format!("{name}.rhai")).is_some()
-                    && name.starts_with("lib/") => {}
+                Expr::StringConstant(name, _)
+                    if bundle.source(&format!("{name}.rhai")).is_some()
+                        && name.starts_with("lib/") => {}
                 Expr::StringConstant(name, _) => report(
                     *position,
                     "L005",
@@ -214,7 +225,9 @@ fn check_shape(bundle: &Bundle, script: &Script) -> Vec<Diagnostic> {
 fn check_handlers(script: &Script, text: &str, findings: &mut Vec<Diagnostic>) {
     let at = |name: &str| {
         let line = text.lines().position(|line| {
-            line.trim_start().strip_prefix("fn ").is_some_and(|rest| rest.trim_start().starts_with(name))
+            line.trim_start()
+                .strip_prefix("fn ")
+                .is_some_and(|rest| rest.trim_start().starts_with(name))
         });
         line.map(|line| line + 1)
     };
@@ -223,14 +236,20 @@ fn check_handlers(script: &Script, text: &str, findings: &mut Vec<Diagnostic>) {
         let known = HANDLERS.contains(&name);
         if known && parameters != 2 {
             findings.push(
-                Diagnostic::error(&script.file, format!("{name} takes (event, ctx), not {parameters} parameters"))
-                    .at(text, at(name), None),
+                Diagnostic::error(
+                    &script.file,
+                    format!("{name} takes (event, ctx), not {parameters} parameters"),
+                )
+                .at(text, at(name), None),
             );
         } else if !known && name.starts_with("on_") && function.access == FnAccess::Public {
             findings.push(
                 Diagnostic::error(&script.file, format!("{name} is no handler"))
                     .at(text, at(name), None)
-                    .with_hint(format!("handlers are {}; call other functions differently", HANDLERS.join(", "))),
+                    .with_hint(format!(
+                        "handlers are {}; call other functions differently",
+                        HANDLERS.join(", ")
+                    )),
             );
         }
     }
@@ -280,11 +299,7 @@ fn link(
     Ok(())
 }
 
-fn evaluation_finding(
-    bundle: &Bundle,
-    script: &Script,
-    error: rhai::EvalAltResult,
-) -> Diagnostic {
+fn evaluation_finding(bundle: &Bundle, script: &Script, error: rhai::EvalAltResult) -> Diagnostic {
     let located = locate(error);
     let text = bundle.source(&script.file).unwrap_or_default();
     let (line, column) = (located.position.line(), located.position.position());

@@ -188,9 +188,7 @@ mod tests {
         let watch = Watch::new();
         let limits = Limits { deadline_ms: 5, ..Limits::default() };
         watch.start_event();
-        let burn = |watch: &Watch| {
-            (1..50_000_000).find_map(|round| watch.tick(round, &limits))
-        };
+        let burn = |watch: &Watch| (1..50_000_000).find_map(|round| watch.tick(round, &limits));
         assert_eq!(burn(&watch), Some(Stopped::Cpu));
         watch.start_call();
         assert_eq!(watch.tick(STRIDE, &limits), None, "the next call has its own share");

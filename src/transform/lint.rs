@@ -43,7 +43,9 @@ pub(crate) fn lint(
             let call = match path.last() {
                 Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, position, false)),
                 Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, position, false)),
-                Some(ASTNode::Expr(Expr::MethodCall(call, position))) => Some((call, position, true)),
+                Some(ASTNode::Expr(Expr::MethodCall(call, position))) => {
+                    Some((call, position, true))
+                }
                 _ => None,
             };
             if let Some((call, position, is_method)) = call {
@@ -78,48 +80,20 @@ impl Scope<'_> {
         if call.op_token.is_some() || name.contains('$') || LANGUAGE.contains(&name) {
             return None;
         }
+        let arguments = call.args.len();
         if call.is_qualified() {
             let functions = self.modules.get(call.namespace.root())?;
-            return self.compare(&[functions], name, call.args.len(), call.args.len());
+            return missing(name, arguments, functions.get(name), &[functions]);
         }
-        let with_receiver = call.args.len() + usize::from(is_method);
-        self.compare(&[&self.own, self.natives], name, with_receiver, call.args.len())
-    }
-
-    /// `arguments` counts the receiver of a method call, as natives do; functions of scripts have it
-    /// as `this`.
-    fn compare(
-        &self,
-        known: &[&Known],
-        name: &str,
-        arguments: usize,
-        without_receiver: usize,
-    ) -> Option<Diagnostic> {
-        let mut arities = BTreeSet::new();
-        for functions in known {
-            arities.extend(functions.get(name).into_iter().flatten().copied());
-        }
-        if arities.contains(&arguments) || arities.contains(&without_receiver) {
+        // A function of the script called as a method has its receiver as `this`.
+        if self.own.get(name).is_some_and(|arities| arities.contains(&arguments)) {
             return None;
         }
-        if arities.is_empty() {
-            let finding = Diagnostic::error("", format!("there is no function {name}")).by("L001");
-            if let Some((_, instead)) = WITHHELD.iter().find(|(withheld, _)| *withheld == name) {
-                return Some(finding.with_hint(*instead));
-            }
-            return Some(match nearest(name, known) {
-                Some(near) => finding.with_hint(format!("did you mean {near}?")),
-                None => finding,
-            });
-        }
-        let takes: Vec<String> = arities.iter().map(usize::to_string).collect();
-        let message = format!("{name} is called with {arguments} arguments, and takes {}", takes.join(" or "));
-        let helper = super::helpers::helpers().find(|helper| helper.name == name);
-        let finding = Diagnostic::error("", message).by("L001");
-        Some(match helper {
-            Some(helper) => finding.with_hint(helper.signature),
-            None => finding,
-        })
+        let known = [&self.own, self.natives];
+        let arities: BTreeSet<usize> =
+            known.iter().filter_map(|functions| functions.get(name)).flatten().copied().collect();
+        let arities = (!arities.is_empty()).then_some(&arities);
+        missing(name, arguments + usize::from(is_method), arities, &known)
     }
 
     /// L014: the table of a lookup is there.
@@ -135,6 +109,37 @@ impl Scope<'_> {
         let finding = Diagnostic::error("", format!("there is no table {table:?} in data/"));
         Some(finding.by("L014").with_hint(format!("there are {}", known.join(", "))))
     }
+}
+
+/// The finding for a call of `name` with so many arguments, when it does not take them.
+fn missing(
+    name: &str,
+    arguments: usize,
+    arities: Option<&BTreeSet<usize>>,
+    known: &[&Known],
+) -> Option<Diagnostic> {
+    let Some(arities) = arities else {
+        let finding = Diagnostic::error("", format!("there is no function {name}")).by("L001");
+        if let Some((_, instead)) = WITHHELD.iter().find(|(withheld, _)| *withheld == name) {
+            return Some(finding.with_hint(*instead));
+        }
+        return Some(match nearest(name, known) {
+            Some(near) => finding.with_hint(format!("did you mean {near}?")),
+            None => finding,
+        });
+    };
+    if arities.contains(&arguments) {
+        return None;
+    }
+    let takes: Vec<String> = arities.iter().map(usize::to_string).collect();
+    let message =
+        format!("{name} is called with {arguments} arguments, and takes {}", takes.join(" or "));
+    let helper = super::helpers::helpers().find(|helper| helper.name == name);
+    let finding = Diagnostic::error("", message).by("L001");
+    Some(match helper {
+        Some(helper) => finding.with_hint(helper.signature),
+        None => finding,
+    })
 }
 
 fn natives(engine: &Engine) -> Known {

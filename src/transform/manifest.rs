@@ -258,8 +258,7 @@ fn read_stages(
         let mut read = Stage::plain(&file, &written.pipeline);
         read.mode = stage.mode;
         read.on_error = stage.on_error.unwrap_or(read.on_error);
-        read.on_error_exit =
-            stage.on_error_exit.or(stage.on_error).unwrap_or(read.on_error_exit);
+        read.on_error_exit = stage.on_error_exit.or(stage.on_error).unwrap_or(read.on_error_exit);
         read.filter = read_filter(&stage.filter, text, findings);
         stages.push(read);
     }
@@ -376,7 +375,8 @@ mod tests {
              source = [\"web\"], platform = [\"segment\"] }",
         )
         .unwrap();
-        let subject = |call, name, key, source, platform| Subject { call, name, key, source, platform };
+        let subject =
+            |call, name, key, source, platform| Subject { call, name, key, source, platform };
         let (track, segment) = (Call::Track, Vendor::Segment);
         #[rustfmt::skip]
         let table = [
@@ -391,7 +391,8 @@ mod tests {
         for (what, subject, expected) in table {
             assert_eq!(manifest.stages[0].admits(&subject), expected, "{what}");
         }
-        let by_key = read("[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"order_*\"] }").unwrap();
+        let by_key =
+            read("[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"order_*\"] }").unwrap();
         let purchase = subject(track, Some("Purchase"), "order_completed", "web", segment);
         assert!(by_key.stages[0].admits(&purchase), "synonyms match by their key");
     }
@@ -419,10 +420,30 @@ mod tests {
     fn mistakes_are_shown_with_their_line() {
         let table = [
             ("unknown key", "[limits]\noperation = 5", Some(2), "unknown field"),
-            ("unknown file", "\n[[stage]]\nfile = \"20_items\"", Some(3), "there is no file 20_items.rhai"),
-            ("twice", "[[stage]]\nfile = \"00_names\"\n[[stage]]\nfile = \"00_names\"", Some(2), "listed twice"),
-            ("bad type", "[[stage]]\nfile = \"00_names\"\nmatch = { type = [\"trak\"] }", Some(3), "no type of event"),
-            ("bad glob", "[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"a***b\"] }", Some(3), "a***b"),
+            (
+                "unknown file",
+                "\n[[stage]]\nfile = \"20_items\"",
+                Some(3),
+                "there is no file 20_items.rhai",
+            ),
+            (
+                "twice",
+                "[[stage]]\nfile = \"00_names\"\n[[stage]]\nfile = \"00_names\"",
+                Some(2),
+                "listed twice",
+            ),
+            (
+                "bad type",
+                "[[stage]]\nfile = \"00_names\"\nmatch = { type = [\"trak\"] }",
+                Some(3),
+                "no type of event",
+            ),
+            (
+                "bad glob",
+                "[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"a***b\"] }",
+                Some(3),
+                "a***b",
+            ),
             ("no limit", "[limits]\ndeadline_ms = 0", Some(2), "more than 0"),
             ("a date", "[vars]\nsince = 2026-01-01", Some(2), "write it as a text"),
             ("no toml", "[pipeline\n", Some(1), ""),

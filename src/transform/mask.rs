@@ -24,9 +24,9 @@ pub(crate) fn identities(text: &str) -> String {
         None => text.into(),
     };
     match &*DIGITS {
-        Some(digits) => digits
-            .replace_all(&text, |found: &Captures<'_>| masked_digits(&found[0]))
-            .into_owned(),
+        Some(digits) => {
+            digits.replace_all(&text, |found: &Captures<'_>| masked_digits(&found[0])).into_owned()
+        }
         None => text.into_owned(),
     }
 }

@@ -7,12 +7,13 @@
 //! result. They reach nothing but their event, are stopped by limits ([`Limits`]), and whatever they
 //! do wrong ends as a [`ScriptError`] with file and line; the original event is untouched.
 //!
-//! In the order in which an event meets them: `runner` (stages and error policy), `sandbox` (what a
+//! In the order in which an event meets them: `runner` and `stages` (matching and error policy), `sandbox` (what a
 //! script may use), `handle` (the event in a script), `helpers` (functions for scripts), `results`
 //! (what a handler may return). Beside the path: `compile` and `lint` (what `check` says), [`reload`].
 //!
 //! Not here: what an old event may do ([`crate::guard`]), whose it is ([`crate::identity`]).
 
+mod blame;
 mod bundle;
 mod compile;
 mod diagnostic;
@@ -31,6 +32,7 @@ mod sandbox;
 mod script_context;
 mod session;
 pub mod shipped;
+mod stages;
 
 pub use bundle::Bundle;
 pub use diagnostic::{Diagnostic, Severity};

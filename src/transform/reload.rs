@@ -164,3 +164,85 @@ impl Drop for Watching {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn script(value: i32) -> String {
+        format!("fn on_track(event, ctx) {{ event.properties.x = {value}; event }}")
+    }
+
+    fn folder() -> (TempDir, Arc<ArcSwap<Bundle>>) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("10_a.rhai"), script(1)).unwrap();
+        let bundle = Bundle::load(dir.path()).unwrap();
+        (dir, Arc::new(ArcSwap::from_pointee(bundle)))
+    }
+
+    fn reloader(dir: &TempDir, current: &Arc<ArcSwap<Bundle>>, check: Check) -> Reloader {
+        Reloader::new(dir.path(), Arc::clone(current), check)
+    }
+
+    #[test]
+    fn a_good_folder_comes_into_force_and_a_broken_one_does_not() {
+        let (dir, current) = folder();
+        let reloader = reloader(&dir, &current, Box::new(|_| Ok(())));
+        assert_eq!(reloader.reload(), Reloaded::Unchanged);
+        let first = current.load().hash().to_owned();
+
+        std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
+        let swapped = reloader.reload();
+        let second = current.load().hash().to_owned();
+        assert_eq!(swapped, Reloaded::Swapped { from: first, to: second.clone() });
+
+        std::fs::write(dir.path().join("10_a.rhai"), "fn on_track(event, ctx) {\n  oops(").unwrap();
+        let Reloaded::Refused(reason) = reloader.reload() else { panic!("it cannot be used") };
+        assert!(reason.contains("10_a.rhai:2"), "{reason}");
+        assert_eq!(reloader.refusal(), Some(reason));
+        assert_eq!(current.load().hash(), second, "the good one stays");
+
+        std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
+        assert_eq!(reloader.reload(), Reloaded::Unchanged);
+        assert_eq!(reloader.refusal(), None, "the folder is repaired");
+    }
+
+    #[test]
+    fn a_bundle_that_fails_its_check_does_not_come_into_force() {
+        let (dir, current) = folder();
+        let first = current.load().hash().to_owned();
+        let reloader =
+            reloader(&dir, &current, Box::new(|_| Err("fixture orders/one fails".into())));
+        std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
+        assert_eq!(reloader.reload(), Reloaded::Refused("fixture orders/one fails".into()));
+        assert_eq!(current.load().hash(), first);
+    }
+
+    #[test]
+    fn a_watched_folder_is_reloaded_when_it_is_still_again() {
+        let (dir, current) = folder();
+        let reloader = Arc::new(reloader(&dir, &current, Box::new(|_| Ok(()))));
+        let (report, reports) = mpsc::channel();
+        let still_for = Duration::from_millis(300);
+        let watching = watch(Arc::clone(&reloader), still_for, move |reloaded| {
+            report.send(reloaded.clone()).unwrap();
+        })
+        .unwrap();
+        for value in 2..6 {
+            std::fs::write(dir.path().join("10_a.rhai"), script(value)).unwrap();
+        }
+        let reloaded = reports.recv_timeout(Duration::from_secs(20)).unwrap();
+        let expected = Bundle::load(dir.path()).unwrap().hash().to_owned();
+        assert!(matches!(reloaded, Reloaded::Swapped { to, .. } if to == expected));
+        assert_eq!(reloader.current().hash(), expected);
+        drop(watching);
+        assert!(
+            reports.recv().is_err(),
+            "several writes are one reload, and the watching has ended"
+        );
+    }
+}

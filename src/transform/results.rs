@@ -7,7 +7,7 @@ use super::error::code;
 use super::handle::{ArrayHandle, MapHandle, Refusal, items_of, to_value, type_word};
 use super::helpers::Drop;
 use super::session::Session;
-use crate::spec::Call;
+use crate::spec::{Call, Event, timestamp};
 
 /// What a handler made of its event.
 pub(crate) enum Outcome {
@@ -34,6 +34,7 @@ impl Problem {
 pub(crate) fn read_result(
     result: &Dynamic,
     handler: &str,
+    original: &Event,
     session: &Session,
 ) -> Result<Outcome, Problem> {
     if let Some(drop) = result.read_lock::<Drop>() {
@@ -44,9 +45,9 @@ pub(crate) fn read_result(
         return Err(Problem { position, ..Problem::new(code::NO_RESULT, message) });
     }
     if result.is::<ArrayHandle>() || result.is_array() {
-        return read_array(&items_of(result).unwrap_or_default(), handler, session);
+        return read_array(&items_of(result).unwrap_or_default(), handler, original, session);
     }
-    match read_event(result, session)? {
+    match read_event(result, original, session)? {
         Some(event) => Ok(Outcome::Events(vec![event])),
         None => Err(Problem::new(
             code::NO_RESULT,
@@ -58,20 +59,28 @@ pub(crate) fn read_result(
     }
 }
 
-fn read_array(items: &[Dynamic], handler: &str, session: &Session) -> Result<Outcome, Problem> {
+fn read_array(
+    items: &[Dynamic],
+    handler: &str,
+    original: &Event,
+    session: &Session,
+) -> Result<Outcome, Problem> {
     if items.is_empty() {
-        let message = format!("{handler} returned an empty array; to drop an event return drop(\"reason\")");
+        let message =
+            format!("{handler} returned an empty array; to drop an event return drop(\"reason\")");
         return Err(Problem::new(code::NO_RESULT, message));
     }
     let most = session.bundle.limits().outputs;
     if items.len() > most {
-        let message = format!("{handler} returned {} events; [limits] outputs allows {most}", items.len());
+        let message =
+            format!("{handler} returned {} events; [limits] outputs allows {most}", items.len());
         return Err(Problem::new(code::TOO_MANY_OUTPUTS, message));
     }
     let mut events: Vec<MapHandle> = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        let Some(event) = read_event(item, session)? else {
-            let message = format!("element {at} of the result is {}, not an event", type_word(item));
+        let Some(event) = read_event(item, original, session)? else {
+            let message =
+                format!("element {at} of the result is {}, not an event", type_word(item));
             return Err(Problem::new(code::NOT_AN_EVENT, message));
         };
         if let Some(first) = events.iter().position(|other| other.is(&event)) {
@@ -87,7 +96,11 @@ fn read_array(items: &[Dynamic], handler: &str, session: &Session) -> Result<Out
 }
 
 /// An event: a handle, or a map that the script made itself.
-fn read_event(value: &Dynamic, session: &Session) -> Result<Option<MapHandle>, Problem> {
+fn read_event(
+    value: &Dynamic,
+    original: &Event,
+    session: &Session,
+) -> Result<Option<MapHandle>, Problem> {
     let event = if let Some(handle) = MapHandle::of(value) {
         if handle.is_frozen() {
             return Err(Problem::new(code::NOT_AN_EVENT, "a part of ctx was returned as an event"));
@@ -106,11 +119,11 @@ fn read_event(value: &Dynamic, session: &Session) -> Result<Option<MapHandle>, P
     } else {
         return Ok(None);
     };
-    check_fields(&event)?;
+    check_fields(&event, original)?;
     Ok(Some(event))
 }
 
-fn check_fields(event: &MapHandle) -> Result<(), Problem> {
+fn check_fields(event: &MapHandle, original: &Event) -> Result<(), Problem> {
     let known = |value: &Value| value.as_str().and_then(Call::from_name).is_some();
     if event.with_scalar("type", known) != Some(true) {
         let names = Call::NAMES.join(", ");
@@ -118,11 +131,24 @@ fn check_fields(event: &MapHandle) -> Result<(), Problem> {
         return Err(Problem::new(code::NOT_AN_EVENT, message));
     }
     for name in ["properties", "traits", "context", "integrations"] {
-        let field = event.get(name);
-        if !(field.is_unit() || field.is::<MapHandle>()) {
-            let message = format!("{name} of the event that was returned is {}, not a map", type_word(&field));
+        if !event.is_nothing(name) && !event.is_map(name) {
+            let field = event.get(name);
+            let message = format!(
+                "{name} of the event that was returned is {}, not a map",
+                type_word(&field)
+            );
             return Err(Problem::new(code::NOT_AN_EVENT, message));
         }
+    }
+    let readable = |time: &Value| {
+        Some(time) == original.fields().get("timestamp")
+            || time.is_null()
+            || timestamp::parse(time).is_some()
+    };
+    let timestamp = event.with_scalar("timestamp", readable);
+    if timestamp == Some(false) || timestamp.is_none() && event.has("timestamp") {
+        let message = "timestamp of the event that was returned cannot be read as a time";
+        return Err(Problem::new(code::NOT_AN_EVENT, message));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use rhai::debugger::DebuggerCommand;
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
@@ -35,6 +36,23 @@ pub(crate) fn engine(session: &Rc<Session>) -> Engine {
     helpers::register(&mut engine, session);
     guard_strings(&mut engine, session.bundle.limits().string_bytes);
     engine
+}
+
+/// Makes an engine remember where the script is at every step. It is several times slower: only for
+/// finding the line of an error that Rhai reports without one.
+#[allow(deprecated)] // The debugger's interface may change with any version of Rhai; this one is pinned.
+pub(crate) fn follow_steps(engine: &mut Engine, session: &Rc<Session>) {
+    let session = Rc::clone(session);
+    engine.register_debugger(
+        |_, debugger| debugger,
+        move |_, _, _, source, position| {
+            if !position.is_none() {
+                let file = source.unwrap_or_default().to_owned();
+                *session.last_step.borrow_mut() = Some((file, position));
+            }
+            Ok(DebuggerCommand::StepInto)
+        },
+    );
 }
 
 fn register_packages(engine: &mut Engine) {
@@ -79,22 +97,35 @@ fn watch(engine: &mut Engine, session: &Rc<Session>) {
 /// `replace` checks its result only once it is there: a text of 1 MiB can become one of a terabyte.
 fn guard_strings(engine: &mut Engine, most: usize) {
     type Done = Result<(), Box<EvalAltResult>>;
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: &str| -> Done {
-        *text = replace_within(text, find, with, most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: char| -> Done {
-        *text = replace_within(text, find, with.encode_utf8(&mut [0; 4]), most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: &str| -> Done {
-        *text = replace_within(text, find.encode_utf8(&mut [0; 4]), with, most)?;
-        Ok(())
-    });
-    engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: char| -> Done {
-        let (mut find_bytes, mut with_bytes) = ([0; 4], [0; 4]);
-        let (find, with) = (find.encode_utf8(&mut find_bytes), with.encode_utf8(&mut with_bytes));
-        *text = replace_within(text, find, with, most)?;
-        Ok(())
-    });
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: &str, with: &str| -> Done {
+            *text = replace_within(text, find, with, most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: &str, with: char| -> Done {
+            *text = replace_within(text, find, with.encode_utf8(&mut [0; 4]), most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: char, with: &str| -> Done {
+            *text = replace_within(text, find.encode_utf8(&mut [0; 4]), with, most)?;
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: char, with: char| -> Done {
+            let (mut find_bytes, mut with_bytes) = ([0; 4], [0; 4]);
+            let (find, with) =
+                (find.encode_utf8(&mut find_bytes), with.encode_utf8(&mut with_bytes));
+            *text = replace_within(text, find, with, most)?;
+            Ok(())
+        },
+    );
 }

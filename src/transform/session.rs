@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) watch: Watch,
     /// Whether prints are kept.
     pub(crate) tracing: Cell<bool>,
+    /// Where the script is, while somebody follows it step by step.
+    pub(crate) last_step: RefCell<Option<(String, Position)>>,
     /// Where `drop` was called last, if it was.
     pub(crate) dropped: Cell<Option<Position>>,
     printed: RefCell<Vec<Printed>>,
@@ -55,6 +57,7 @@ impl Session {
             budget: Budget::default(),
             watch: Watch::new(),
             tracing: Cell::new(false),
+            last_step: RefCell::default(),
             dropped: Cell::new(None),
             printed: RefCell::default(),
             hints: RefCell::default(),
@@ -70,6 +73,7 @@ impl Session {
         self.budget.refill(self.bundle.limits());
         self.watch.start_call();
         self.dropped.set(None);
+        *self.last_step.borrow_mut() = None;
         self.hints.borrow_mut().clear();
         *self.loose.borrow_mut() = Hints::default();
         self.printed.borrow_mut().clear();

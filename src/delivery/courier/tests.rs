@@ -193,6 +193,11 @@ fn refused_credentials_pause_everything_and_use_up_nothing() {
 #[test]
 fn what_cannot_be_delivered_within_its_budget_is_given_up() {
     let mut courier = Courier::new(config());
+    courier.push(item(2, &["b"]));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    courier.answer(flight, ok(), at(0));
+    assert_eq!(fates(&mut courier), [(2, Fate::Delivered)], "others succeed");
+
     courier.push(Item { first_failed: Some(at(0)), ..item(1, &["a"]) });
     let flight = batch(&courier.poll(at(25 * 3_600_000))[0]).0;
     courier.answer(flight, broken(500), at(25 * 3_600_000));

@@ -129,6 +129,7 @@ impl SqliteJournal {
             state: found.state,
             facts_after: String::new(),
             lock,
+            tidies: true,
             carried: VecDeque::new(),
         };
         let thread = std::thread::Builder::new()
@@ -295,11 +296,10 @@ impl Journal for SqliteJournal {
     fn health(&self) -> JournalHealth {
         let shared = &self.shared;
         let used = shared.used_bytes.load(Ordering::Relaxed);
-        let stopped = || {
-            let done = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-            done.then(|| "it is closed".to_owned())
-        };
-        let full = stopped()
+        let closed = locked(&shared.reading).is_none()
+            || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let full = closed
+            .then(|| "it is closed".to_owned())
             .or_else(|| locked(&shared.failing).clone())
             .or_else(|| shared.space.refusal(self.pending().total(), 1, used));
         JournalHealth {

@@ -220,6 +220,30 @@ fn a_request_that_fails_does_not_fail_those_that_share_its_commit() {
 }
 
 #[test]
+fn housekeeping_that_fails_fails_no_event_and_is_tried_again_later() {
+    let engine = Engine::disk();
+    // Buckets of 20 keys.
+    let journal =
+        engine.open_with(SqliteOptions { dedupe_max_keys: 640, ..SqliteOptions::default() });
+    journal
+        .inspect(|connection| connection.execute_batch("CREATE VIEW seen_1 AS SELECT 1"))
+        .unwrap();
+    for key in 0..60 {
+        accept(&journal, [key]);
+    }
+    assert_eq!(journal.pending().live, 60);
+
+    journal.inspect(|connection| connection.execute_batch("DROP VIEW seen_1")).unwrap();
+    done(journal.maintain(Time::from_secs(0)));
+    accept(&journal, [60]);
+    let rows = journal.inspect(|connection| {
+        let sql = "SELECT sum(length(keys)) / 16 FROM seen_1";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    });
+    assert!(rows >= 20, "{rows} keys");
+}
+
+#[test]
 fn an_event_whose_commit_failed_is_new_when_it_is_sent_again() {
     let engine = Engine::disk();
     let journal = engine.open();

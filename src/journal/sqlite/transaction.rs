@@ -67,7 +67,7 @@ impl Writer {
         if !draft.keys.is_empty() {
             self.seen.log(connection, &draft.keys, now)?;
         }
-        if draft.step.is_none() {
+        if self.tidies && draft.step.is_none() {
             draft.step = self.seen.step(connection)?;
         }
         draft.save(connection, self.state)

@@ -43,6 +43,9 @@ pub(super) struct Writer {
     pub(super) facts_after: String,
     /// Keeps other processes away; released when this is dropped.
     pub(super) lock: Option<File>,
+    /// Whether transactions also do a little housekeeping. Not after one failed, until the next
+    /// [`Request::Maintain`].
+    pub(super) tidies: bool,
     /// Requests that did not fit into a transaction.
     pub(super) carried: VecDeque<Request>,
 }
@@ -102,19 +105,15 @@ impl Writer {
         }
     }
 
-    /// Serves requests in one transaction; if that fails, each in its own, so that one cannot fail
-    /// the others.
-    fn serve(&mut self, mut round: Vec<Request>) {
+    /// Serves requests in one transaction; if that fails, each in its own and without anything
+    /// besides, so that neither one of them nor the housekeeping can fail the others.
+    fn serve(&mut self, round: Vec<Request>) {
         match self.transact(&round) {
             Ok(draft) => self.publish(round, draft),
-            Err(trouble) if round.len() > 1 => {
-                tracing::warn!(error = ?trouble, "journal: a shared commit failed");
-                round.drain(..).for_each(|request| self.serve_alone(request));
-            }
             Err(trouble) => {
-                if let Some(request) = round.pop() {
-                    self.try_again(request, trouble);
-                }
+                tracing::warn!(error = ?trouble, "journal: a shared commit failed");
+                self.tidies = false;
+                round.into_iter().for_each(|request| self.serve_alone(request));
             }
         }
     }
@@ -174,6 +173,7 @@ impl Writer {
             shared.window(traffic).publish_on_disk(seq);
         }
         let answers = std::mem::take(&mut draft.answers);
+        self.tidies |= round.iter().any(|request| matches!(request, Request::Maintain { .. }));
         let mut unfinished = VecDeque::new();
         for (request, answer) in round.into_iter().zip(answers) {
             added |= matches!(&answer, Answer::Receipts(receipts) if !receipts.is_empty());

@@ -71,6 +71,17 @@ fn a_reader_that_is_told_that_there_is_nothing_more_on_disk_stays_in_memory() {
 }
 
 #[test]
+fn what_one_reader_took_from_memory_another_gets_from_disk() {
+    let window = Window::new(Seq(7), room(2));
+    window.publish(stored(8, 0));
+    assert_eq!(seqs(window.next(Seq(7), 9)), [8]);
+    // The other one read the disk up to 7 before that.
+    window.nothing_between(Seq(3), Seq(7));
+
+    assert!(matches!(window.next(Seq(3), 9), Next::Disk(Seq(8))));
+}
+
+#[test]
 fn an_event_that_left_the_queue_is_not_handed_out() {
     let window = Window::new(Seq(0), room(10));
     (1..=3).for_each(|seq| window.publish(stored(seq, 0)));

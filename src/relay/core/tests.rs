@@ -1,1 +1,309 @@
+use std::time::Duration;
 
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use crate::config;
+use crate::delivery::batch::Room;
+use crate::destination::customerio::response::ItemError;
+use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::journal::{Accepted, DeadFilter, Receipt};
+use crate::spec::{Arrival, Ingress, RawCall};
+use crate::transform::{Bundle, Runner};
+
+const START: &str = "2026-03-14T12:00:00Z";
+
+/// A core over a journal in memory; Customer.io is a closure, time is moved by hand.
+struct World {
+    core: Core,
+    journal: Arc<dyn Journal>,
+    clock: ManualClock,
+    runner: Runner,
+    config: Arc<Config>,
+    after: Option<Seq>,
+    sent: Vec<Value>,
+}
+
+impl World {
+    fn new(script: &str) -> Self {
+        let clock = ManualClock::at(Time::parse(START).unwrap());
+        let text = "destination = \"emulator\"\n[[source]]\nname = \"web\"\n";
+        let config = Arc::new(config::parse(text, "test", &|_| None).unwrap());
+        let files = [
+            ("transforms.toml", "[[stage]]\nfile = \"mine\"\n".to_owned()),
+            ("mine.rhai", script.to_owned()),
+        ];
+        let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
+        let bundle = Bundle::from_files(files).unwrap();
+        let journal: Arc<dyn Journal> =
+            Arc::new(SqliteJournal::in_memory(SqliteOptions::default(), Arc::new(clock.clone())).unwrap());
+        let courier = CourierConfig {
+            rate: 100_000,
+            concurrency: 4,
+            linger: Duration::ZERO,
+            room: Room { items: 100, bytes: 100_000 },
+            age_budget: Duration::from_secs(24 * 3600),
+            seed: 7,
+        };
+        let core = Core::new(Arc::clone(&config), Arc::clone(&journal), courier, clock.now()).unwrap();
+        Self { core, journal, clock, runner: Runner::new(Arc::new(bundle)), config, after: None, sent: Vec::new() }
+    }
+
+    fn plain() -> Self {
+        Self::new("fn transform(event, ctx) { event }")
+    }
+
+    /// Accepts an event that a secret vouches for.
+    fn accept(&mut self, body: Value) {
+        let arrival = Arrival {
+            source: "web".into(),
+            ingress: Ingress::Webhook,
+            accepted_at: self.clock.now(),
+            trusted: true,
+            ..Arrival::default()
+        };
+        let mut call = RawCall::new(arrival, Bytes::from(body.to_string()));
+        let key = call.fingerprint().dedupe_key("web");
+        let receipts = self.journal.accept(vec![Accepted { key, call }]).blocking_recv().unwrap().unwrap();
+        assert!(matches!(receipts[..], [Receipt::First(_)]), "{body}");
+    }
+
+    fn track(&mut self, user: &str, name: &str) {
+        let at = self.clock.now().to_string();
+        let id = self.journal.pending().total() + self.sent.len() as u64 + 1000 * self.clock.now().millis().unsigned_abs();
+        self.accept(json!({"type": "track", "event": name, "userId": user, "messageId": id, "timestamp": at}));
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.clock.set(self.clock.now().plus(by));
+    }
+
+    /// Processes what there is until nothing more happens at this moment; `answer` is Customer.io and
+    /// gets the items of each request.
+    fn run(&mut self, mut answer: impl FnMut(&[Value]) -> Answer) {
+        loop {
+            let now = self.clock.now();
+            let mut events = self.journal.read(Traffic::Live, self.after, 100).unwrap();
+            self.after = events.last().map(|event| event.seq).or(self.after);
+            events.extend(self.journal.take_due(now, 100).unwrap());
+            let idle = events.is_empty();
+            for mut stored in events {
+                let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
+                let prepared = pipeline::prepare(&self.config, &mut self.runner, call, stored.attempts.tries, now);
+                self.core.admit(&stored, &prepared, now).unwrap();
+            }
+            let flights = self.core.poll(now);
+            let quiet = idle && flights.is_empty();
+            for flight in flights {
+                self.fly(flight, &mut answer);
+            }
+            let mut wrote = false;
+            while let Some(commit) = self.core.take_commit() {
+                self.journal.commit(commit.changes).blocking_recv().unwrap().unwrap();
+                self.core.committed(commit.id);
+                wrote = true;
+            }
+            if quiet && !wrote {
+                return;
+            }
+        }
+    }
+
+    fn fly(&mut self, flight: Flight, answer: &mut impl FnMut(&[Value]) -> Answer) {
+        let now = self.clock.now();
+        let (id, items) = match flight {
+            Flight::Batch(id, items) => {
+                let items: Vec<Value> = items.iter().map(|item| serde_json::from_slice(item).unwrap()).collect();
+                (id, items)
+            }
+            Flight::Probe(id) => (id, vec![json!("probe")]),
+            Flight::Call(..) => panic!("nothing here needs a request of its own"),
+        };
+        let answer = answer(&items);
+        if matches!(answer, Answer::Accepted { .. }) {
+            self.sent.extend(items);
+        }
+        self.core.answer(id, answer, now);
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.sent.iter().filter_map(|item| item["name"].as_str().or(item["action"].as_str())).collect()
+    }
+
+    fn total(&self, outcome: &str) -> u64 {
+        self.journal.totals().iter().filter(|total| total.outcome == outcome).map(|total| total.count).sum()
+    }
+}
+
+fn fine(_: &[Value]) -> Answer {
+    Answer::Accepted { rejected: Vec::new() }
+}
+
+fn broken_for(user: &'static str) -> impl FnMut(&[Value]) -> Answer {
+    move |items| match items.iter().any(|item| item["identifiers"]["id"] == user) {
+        true => Answer::TryAgain { status: Some(500), retry_after: None, unknown_fate: true },
+        false => fine(items),
+    }
+}
+
+fn rejecting(name: &'static str) -> impl FnMut(&[Value]) -> Answer {
+    move |items| {
+        let rejected = (0..)
+            .zip(items)
+            .filter(|(_, item)| item["name"] == name)
+            .map(|(index, _)| ItemError {
+                index,
+                reason: "invalid".into(),
+                field: "attributes".into(),
+                message: "no".into(),
+            })
+            .collect();
+        Answer::Accepted { rejected }
+    }
+}
+
+#[test]
+fn a_failing_person_goes_out_of_line_and_comes_back_in_order() {
+    let mut world = World::plain();
+    world.track("hot", "first");
+    world.track("hot", "second");
+    fail_for_minutes(&mut world);
+    assert_eq!(world.total("delivered"), 300, "everybody else's");
+    assert_eq!(world.journal.pending().retry, 2);
+    world.sent.clear();
+
+    world.track("hot", "third");
+    world.run(broken_for("hot"));
+    assert_eq!(world.journal.pending().retry, 3, "it waits behind them");
+
+    world.advance(Duration::from_secs(600));
+    world.run(fine);
+    assert_eq!(world.names(), ["first", "second", "third"]);
+    assert_eq!((world.total("delivered"), world.journal.pending().total()), (303, 0));
+}
+
+/// Customer.io fails for one person while another's events go through.
+fn fail_for_minutes(world: &mut World) {
+    for _ in 0..300 {
+        world.track("other", "tick");
+        world.run(broken_for("hot"));
+        world.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn what_is_out_of_line_still_holds_the_line_after_a_restart() {
+    let mut world = World::plain();
+    world.track("hot", "first");
+    fail_for_minutes(&mut world);
+    assert_eq!(world.journal.pending().retry, 1);
+    world.sent.clear();
+    let courier = CourierConfig {
+        rate: 100,
+        concurrency: 1,
+        linger: Duration::ZERO,
+        room: Room { items: 10, bytes: 10_000 },
+        age_budget: Duration::from_secs(3600),
+        seed: 1,
+    };
+    let journal = Arc::clone(&world.journal);
+    world.core = Core::new(Arc::clone(&world.config), journal, courier, world.clock.now()).unwrap();
+    world.track("hot", "second");
+    world.run(fine);
+    assert!(world.names().is_empty(), "it is not `first`'s time yet");
+    for _ in 0..2 {
+        world.advance(Duration::from_secs(600));
+        world.run(fine);
+    }
+    assert_eq!(world.names(), ["first", "second"]);
+}
+
+#[test]
+fn one_refused_part_makes_the_event_a_dead_letter_and_the_others_are_delivered() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+            let good = event.copy(); good.event = "good";
+            let bad = event.copy(); bad.event = "bad";
+            [good, bad]
+        }"#,
+    );
+    world.track("u", "both");
+    world.run(rejecting("bad"));
+
+    assert_eq!((world.total("dead_lettered"), world.total("delivered")), (1, 0));
+    let dead = world.journal.dead(&DeadFilter::default(), None, 10).unwrap();
+    let operations = &dead[0].letter.detail.as_ref().unwrap()["operations"];
+    assert_eq!(operations[0]["field"], "attributes");
+    assert!(world.names().contains(&"good"));
+}
+
+#[test]
+fn a_copy_of_an_order_is_dropped_unless_its_holder_never_arrived() {
+    let script = r#"fn on_track(event, ctx) { event.dedupe_by("order", event.properties.order_id); event }"#;
+    let order = |source: &str, id: &str| {
+        json!({"type": "track", "event": source, "userId": "u", "messageId": id, "timestamp": START,
+            "properties": {"order_id": "1"}})
+    };
+    let mut world = World::new(script);
+    world.accept(order("web", "1"));
+    world.accept(order("server", "2"));
+    world.run(fine);
+    assert_eq!(world.names(), ["web"]);
+    world.accept(order("late copy", "3"));
+    world.run(fine);
+    assert_eq!((world.total("delivered"), world.total("dropped")), (1, 2));
+
+    let mut world = World::new(script);
+    world.accept(order("web", "1"));
+    world.run(rejecting("web"));
+    world.accept(order("server", "2"));
+    world.run(rejecting("web"));
+    assert_eq!(world.names().last(), Some(&"server"), "it takes the key over");
+    assert_eq!((world.total("delivered"), world.total("dead_lettered")), (1, 1));
+}
+
+#[test]
+fn an_event_that_grew_old_while_nothing_could_be_sent_is_parked_instead() {
+    let mut world = World::plain();
+    world.track("u", "Added to Cart");
+    world.track("u", "Order Completed");
+    world.run(|_| Answer::Unauthorized { status: 401 });
+    world.advance(Duration::from_secs(2 * 3600));
+    world.run(fine);
+    world.run(fine);
+    assert_eq!(world.names(), ["Order Completed"], "the cart of two hours ago would start a reminder");
+    assert_eq!(world.journal.pending().parked, 1);
+
+    world.advance(Duration::from_secs(72 * 3600));
+    world.run(fine);
+    assert_eq!(world.names(), ["Order Completed", "Added to Cart"]);
+    assert_eq!(world.sent[1]["timestamp"], Time::parse(START).unwrap().secs(), "with its true time");
+}
+
+#[test]
+fn what_follows_a_deletion_leaves_after_the_deletion_is_durable() {
+    let mut world = World::plain();
+    world.track("u", "before");
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
+    world.track("u", "after");
+    let mut requests = Vec::new();
+    world.run(|items| {
+        requests.push(items.len());
+        fine(items)
+    });
+    assert_eq!(world.names(), ["before", "delete", "after"]);
+    assert_eq!(requests, [1, 1, 1], "it travels alone");
+}
+
+#[test]
+fn the_person_is_told_to_customer_io_before_the_event_that_showed_both_ids() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "track", "event": "Logged In", "userId": "u", "anonymousId": "a", "messageId": "1", "timestamp": START}));
+    world.accept(json!({"type": "track", "event": "Later", "anonymousId": "a", "messageId": "2", "timestamp": START}));
+    world.run(fine);
+    assert_eq!(world.names(), ["identify", "Logged In", "Later"]);
+    assert_eq!(world.sent[0]["attributes"], json!({"anonymous_id": "a"}));
+    assert_eq!(world.sent[2]["identifiers"], json!({"id": "u"}));
+}

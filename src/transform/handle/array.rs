@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rhai::Dynamic;
 use serde_json::Value;
 
-use super::{MAX_DEPTH, MapHandle, Node, Refusal, convert};
+use super::{MapHandle, Node, Refusal, convert};
 use crate::transform::limits::Budget;
 
 /// A handle on an array of the event. Copies of the handle are the same array.
@@ -148,15 +148,6 @@ impl ArrayHandle {
         self.0.items.borrow().iter().try_for_each(&mut visit)
     }
 
-    /// Lets `edit` change the elements that are scalars: it gives the new value or none.
-    pub(crate) fn update_scalar(&self, at: usize, edit: impl FnOnce(&Value) -> Option<Value>) {
-        if let Some(Node::Plain(value)) = self.0.items.borrow_mut().get_mut(at)
-            && let Some(new) = edit(value)
-        {
-            *value = new;
-        }
-    }
-
     pub(super) fn height(&self) -> usize {
         1 + self.0.items.borrow().iter().map(Node::height).max().unwrap_or(0)
     }
@@ -168,11 +159,6 @@ impl ArrayHandle {
 
     pub(crate) fn check_writable(&self) -> Result<(), Refusal> {
         if self.0.frozen { Err(Refusal::ReadOnly) } else { Ok(()) }
-    }
-
-    /// Whether the depth limit leaves room for `levels` more below this array.
-    pub(crate) fn has_room(&self, levels: usize) -> bool {
-        self.0.depth.get() + levels <= MAX_DEPTH
     }
 }
 
@@ -195,8 +181,11 @@ struct Places {
 
 impl Places {
     fn of(items: &[Node]) -> Self {
-        let mut places =
-            Self { open: HashMap::new(), odd_numbers: Vec::new(), claimed: vec![false; items.len()] };
+        let mut places = Self {
+            open: HashMap::new(),
+            odd_numbers: Vec::new(),
+            claimed: vec![false; items.len()],
+        };
         for (at, node) in items.iter().enumerate() {
             match node {
                 Node::Map(map) => {

@@ -60,9 +60,7 @@ pub(super) fn same_scalar(own: &Value, value: &Dynamic) -> bool {
                 && read.as_float().map(f64::to_bits) == value.as_float().map(f64::to_bits)
         }
         Value::Number(own) => {
-            value
-                .read_lock::<ImmutableString>()
-                .is_some_and(|other| other.as_str() == own.as_str())
+            value.read_lock::<ImmutableString>().is_some_and(|other| other.as_str() == own.as_str())
                 && is_odd(own)
         }
         Value::Array(_) | Value::Object(_) => false,

@@ -102,6 +102,25 @@ impl MapHandle {
         self.0.data.borrow().fields.contains_key(key)
     }
 
+    /// Whether the field is absent or `null`.
+    pub(crate) fn is_nothing(&self, key: &str) -> bool {
+        let data = self.0.data.borrow();
+        match data.fields.get(key) {
+            None => true,
+            Some(Value::Null) => data.open_at(key).is_none(),
+            Some(_) => false,
+        }
+    }
+
+    /// Whether the field is a map.
+    pub(crate) fn is_map(&self, key: &str) -> bool {
+        let data = self.0.data.borrow();
+        match data.open_at(key) {
+            Some(at) => matches!(data.open[at].1, Node::Map(_)),
+            None => data.fields.get(key).is_some_and(Value::is_object),
+        }
+    }
+
     /// How many fields there are.
     pub(crate) fn len(&self) -> usize {
         self.0.data.borrow().fields.len()

@@ -143,4 +143,3 @@ pub(crate) fn type_word(value: &Dynamic) -> &'static str {
         "no JSON value"
     }
 }
-

@@ -45,7 +45,7 @@ impl Path {
                     }
                 }
                 '[' => {
-                    if !after_bracket && !(steps.is_empty() && key.is_empty()) {
+                    if !(after_bracket || steps.is_empty() && key.is_empty()) {
                         push_key(&mut steps, &mut key).map_err(wrong)?;
                     }
                     let (inside, rest) =

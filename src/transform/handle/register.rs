@@ -12,9 +12,11 @@ use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position,
+};
 
-use super::{ArrayHandle, MapHandle, equal};
+use super::{ArrayHandle, MAX_DEPTH, MapHandle, Refusal, equal, fields_of, items_of};
 use crate::transform::error::refused;
 use crate::transform::script_context::ScriptContext;
 use crate::transform::session::Session;
@@ -36,9 +38,11 @@ pub(crate) fn register(
     register_arrays(engine, session);
     register_context(engine);
     register_equality(engine);
+    register_printing(engine);
     for (kind, name, arity) in natives {
         let known = (name.clone(), arity);
         match kind {
+            _ if PRINTS.contains(&name.as_str()) => {}
             Kind::Array if !ARRAY_OWN.contains(&(name.as_str(), arity)) => {
                 delegate_array(engine, session, &name, arity);
             }
@@ -83,7 +87,8 @@ const MAP_OWN: [(&str, usize); 9] = [
     ("==", 2),
     ("!=", 2),
 ];
-const ARRAY_OWN: [(&str, usize); 4] = [("len", 1), ("push", 2), ("==", 2), ("!=", 2)];
+const PRINTS: [&str; 4] = ["print", "debug", "to_string", "to_debug"];
+const ARRAY_OWN: [(&str, usize); 5] = [("len", 1), ("push", 2), ("+=", 2), ("==", 2), ("!=", 2)];
 
 /// Everything that Rhai's packages can do with a map or an array as the first argument.
 fn natives(engine: &Engine) -> BTreeSet<(Kind, String, usize)> {
@@ -106,9 +111,11 @@ fn natives(engine: &Engine) -> BTreeSet<(Kind, String, usize)> {
 fn register_maps(engine: &mut Engine, session: &Rc<Session>) {
     engine.register_indexer_get(|map: &mut MapHandle, key: ImmutableString| map.get(&key));
     let own = Rc::clone(session);
-    engine.register_indexer_set(move |map: &mut MapHandle, key: ImmutableString, value: Dynamic| {
-        map.set(&key, &value, &own.budget).map_err(refused)
-    });
+    engine.register_indexer_set(
+        move |map: &mut MapHandle, key: ImmutableString, value: Dynamic| {
+            map.set(&key, &value, &own.budget).map_err(refused)
+        },
+    );
     engine.register_fn("len", |map: &mut MapHandle| as_int(map.len()));
     engine.register_fn("contains", |map: &mut MapHandle, key: ImmutableString| map.has(&key));
     engine.register_fn("keys", |map: &mut MapHandle| -> Array {
@@ -149,6 +156,14 @@ fn register_arrays(engine: &mut Engine, session: &Rc<Session>) {
         array.push(&value, &own.budget).map_err(refused)
     });
     let own = Rc::clone(session);
+    engine.register_fn("+=", move |array: &mut ArrayHandle, value: Dynamic| -> Answer<()> {
+        match items_of(&value) {
+            Some(items) => items.iter().try_for_each(|item| array.push(item, &own.budget)),
+            None => array.push(&value, &own.budget),
+        }
+        .map_err(refused)
+    });
+    let own = Rc::clone(session);
     engine.register_fn("copy", move |array: &mut ArrayHandle| -> Answer<Dynamic> {
         own.copied(&Dynamic::from(array.clone()))
     });
@@ -160,7 +175,7 @@ fn register_context(engine: &mut Engine) {
     });
     engine.register_indexer_set(
         |_: &mut ScriptContext, _: ImmutableString, _: Dynamic| -> Answer<()> {
-            Err(refused(super::Refusal::ReadOnly))
+            Err(refused(Refusal::ReadOnly))
         },
     );
     engine.register_fn("contains", |context: &mut ScriptContext, name: ImmutableString| {
@@ -172,19 +187,16 @@ fn register_context(engine: &mut Engine) {
     engine.register_fn("copy", |context: &mut ScriptContext| {
         Dynamic::from(MapHandle::new(context.as_map().copy(), 0, false))
     });
-    for name in ["to_string", "to_debug"] {
-        engine.register_fn(name, |context: &mut ScriptContext| {
-            serde_json::Value::Object(context.as_map().copy()).to_string()
-        });
-    }
 }
 
 /// `==` in both directions: Rhai calls values of different types different unless told otherwise.
+/// Rhai's own maps and arrays are compared here too, since its own comparison follows a value that is
+/// nested without end until the stack is full.
 fn register_equality(engine: &mut Engine) {
     let maps = [TypeId::of::<MapHandle>(), TypeId::of::<Map>()];
     let arrays = [TypeId::of::<ArrayHandle>(), TypeId::of::<Array>()];
     for [handle, own] in [maps, arrays] {
-        for types in [[handle, handle], [handle, own], [own, handle]] {
+        for types in [[handle, handle], [handle, own], [own, handle], [own, own]] {
             for (operator, expected) in [("==", true), ("!=", false)] {
                 engine.register_raw_fn(operator, types, move |_: NativeCallContext, args| {
                     Ok(equal(args[0], args[1]) == expected)
@@ -192,6 +204,55 @@ fn register_equality(engine: &mut Engine) {
             }
         }
     }
+}
+
+/// Printing, in the form that Rhai gives its own maps and arrays, and for the same reason as above.
+fn register_printing(engine: &mut Engine) {
+    let kinds = [
+        TypeId::of::<MapHandle>(),
+        TypeId::of::<ArrayHandle>(),
+        TypeId::of::<Map>(),
+        TypeId::of::<Array>(),
+        TypeId::of::<ScriptContext>(),
+    ];
+    for name in PRINTS {
+        for kind in kinds {
+            engine.register_raw_fn(name, [kind], |_: NativeCallContext, args| {
+                let mut text = String::new();
+                print(args[0], MAX_DEPTH, &mut text)?;
+                Ok(Dynamic::from(text))
+            });
+        }
+    }
+}
+
+fn print(value: &Dynamic, levels: usize, text: &mut String) -> Answer<()> {
+    let Some(levels) = levels.checked_sub(1) else { return Err(refused(Refusal::TooDeep)) };
+    if let Some(fields) = fields_of(value) {
+        text.push_str("#{");
+        for (at, (key, item)) in fields.iter().enumerate() {
+            if at > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(&format!("{key:?}: "));
+            print(item, levels, text)?;
+        }
+        text.push('}');
+    } else if let Some(items) = items_of(value) {
+        text.push('[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                text.push_str(", ");
+            }
+            print(item, levels, text)?;
+        }
+        text.push(']');
+    } else if value.is_unit() {
+        text.push_str("()");
+    } else {
+        text.push_str(&format!("{value:?}"));
+    }
+    Ok(())
 }
 
 /// Runs Rhai's own function on a snapshot of the array.

@@ -139,7 +139,10 @@ fn unique(call: &mut Call<'_, '_>) -> Answer {
         let is_new = match crate::transform::handle::as_text(&key) {
             Some(text) => seen_texts.insert(text),
             None => {
-                call.session.budget.spend(seen.len(), 0).map_err(crate::transform::error::refused)?;
+                call.session
+                    .budget
+                    .spend(seen.len(), 0)
+                    .map_err(crate::transform::error::refused)?;
                 let is_new = !seen.iter().any(|other| equal(other, &key));
                 if is_new {
                     seen.push(key);
@@ -170,7 +173,9 @@ fn group_by(call: &mut Call<'_, '_>) -> Answer {
 fn unnest(call: &mut Call<'_, '_>) -> Answer {
     let path = call.session.path(&call.text(1)?)?;
     let elements = read(call.arg(0), &path.steps).and_then(|found| items_of(&found));
-    let Some(elements) = elements else { return Ok(Dynamic::from_array(vec![call.arg(0).clone()])) };
+    let Some(elements) = elements else {
+        return Ok(Dynamic::from_array(vec![call.arg(0).clone()]));
+    };
     let mut copies = Array::new();
     for element in elements {
         let copy = call.session.copied(call.arg(0))?;

@@ -120,7 +120,8 @@ pub(super) const HELPERS: &[Helper] = &[
         arity: (1, 2),
         run: |call| {
             let text = string(call.arg(0)).unwrap_or_default();
-            let keep = if call.count() == 2 { usize::try_from(call.int(1)?).unwrap_or(0) } else { 0 };
+            let keep =
+                if call.count() == 2 { usize::try_from(call.int(1)?).unwrap_or(0) } else { 0 };
             let hidden = text.chars().count().saturating_sub(keep);
             let masked: String =
                 text.chars().enumerate().map(|(at, c)| if at < hidden { '*' } else { c }).collect();

@@ -84,10 +84,7 @@ pub(super) const HELPERS: &[Helper] = &[
 ];
 
 /// Runs an edit on the first argument. A map of Rhai's own is edited as a copy and written back.
-fn on_map(
-    call: &mut Call<'_, '_>,
-    edit: fn(&Call<'_, '_>, &MapHandle) -> Answer,
-) -> Answer {
+fn on_map(call: &mut Call<'_, '_>, edit: fn(&Call<'_, '_>, &MapHandle) -> Answer) -> Answer {
     if let Some(map) = MapHandle::of(call.arg(0)) {
         return edit(call, &map);
     }
@@ -332,7 +329,9 @@ fn recase(value: &Dynamic, casing: fn(&str) -> String) -> Result<(), Box<EvalAlt
 fn blocked(call: &Call<'_, '_>, obstacle: Obstacle) -> Box<EvalAltResult> {
     match obstacle {
         Obstacle::Refused(refusal) => refused(refusal),
-        Obstacle::NoKey => throw(code::SCRIPT, format!("{}: the path must end in a key", call.name)),
+        Obstacle::NoKey => {
+            throw(code::SCRIPT, format!("{}: the path must end in a key", call.name))
+        }
         Obstacle::InTheWay(what) => {
             throw(code::SCRIPT, format!("{}: what is at {what} is no map", call.name))
         }

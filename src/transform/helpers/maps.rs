@@ -138,10 +138,11 @@ fn pick(call: &mut Call<'_, '_>) -> Answer {
     for text in call.texts(1)? {
         let path = call.session.path(&text)?;
         let Some(value) = read(call.arg(0), &path.steps) else { continue };
-        let (holder, key) = make_way(&picked, &path, budget).map_err(|obstacle| match obstacle {
-            Obstacle::Refused(refusal) => crate::transform::error::refused(refusal),
-            _ => throw(code::SCRIPT, format!("pick: {text:?} must lead through maps to a key")),
-        })?;
+        let (holder, key) =
+            make_way(&picked, &path, budget).map_err(|obstacle| match obstacle {
+                Obstacle::Refused(refusal) => crate::transform::error::refused(refusal),
+                _ => throw(code::SCRIPT, format!("pick: {text:?} must lead through maps to a key")),
+            })?;
         holder.put(&key, call.session.to_value(&value)?);
     }
     Ok(Dynamic::from(picked))

@@ -123,7 +123,12 @@ pub(crate) fn decimal_of(
     let locale = locale.filter(|locale| !locale.trim().is_empty())?;
     let decimal = Decimal::of_locale(locale);
     if decimal.is_none() {
-        findings.push(var_finding(texts, "locale", locale, "a language such as \"en\" or \"de-DE\""));
+        findings.push(var_finding(
+            texts,
+            "locale",
+            locale,
+            "a language such as \"en\" or \"de-DE\"",
+        ));
     }
     decimal
 }
@@ -171,11 +176,13 @@ pub(crate) fn register(engine: &mut Engine, session: &Rc<Session>) {
             register_one(engine, session, helper, vec![TypeId::of::<Dynamic>(); arity]);
         }
     }
-    // Rhai's own `get` and `set` of maps are narrower, and would win.
-    for (name, arity) in [("get", 2), ("set", 3)] {
+    // Rhai's own functions of these names are narrower, and would win.
+    for (name, arity) in [("get", 2), ("set", 3), ("to_json", 1)] {
         let mut types = vec![TypeId::of::<Dynamic>(); arity];
         types[0] = TypeId::of::<Map>();
-        types[1] = TypeId::of::<ImmutableString>();
+        if arity > 1 {
+            types[1] = TypeId::of::<ImmutableString>();
+        }
         if let Some(helper) = helpers().find(|helper| helper.name == name) {
             register_one(engine, session, helper, types);
         }

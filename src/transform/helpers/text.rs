@@ -7,32 +7,98 @@ use crate::spec::names::words;
 use crate::transform::error::{code, refused, throw};
 
 pub(super) const HELPERS: &[Helper] = &[
-    casing("snake_case", "snake_case(text)", "Words joined by `_`: `orderTotal` becomes `order_total`.",
-        "snake_case(\"orderTotal\")", "\"order_total\"", |call| cased(call, |words| words.join("_"))),
-    casing("kebab_case", "kebab_case(text)", "Words joined by `-`.", "kebab_case(\"Order Total\")",
-        "\"order-total\"", |call| cased(call, |words| words.join("-"))),
-    casing("camel_case", "camel_case(text)", "Words joined, each but the first with a capital.",
-        "camel_case(\"order_total\")", "\"orderTotal\"", |call| cased(call, |words| camel_of(&words))),
-    casing("pascal_case", "pascal_case(text)", "Words joined, each with a capital.",
-        "pascal_case(\"order_total\")", "\"OrderTotal\"",
-        |call| cased(call, |words| words.iter().map(|word| capital(word)).collect())),
-    casing("title_case", "title_case(text)", "Words with capitals and blanks between.",
-        "title_case(\"order_completed\")", "\"Order Completed\"",
-        |call| cased(call, |words| words.iter().map(|word| capital(word)).collect::<Vec<_>>().join(" "))),
-    casing("sentence_case", "sentence_case(text)", "Words with blanks between, the first with a capital.",
-        "sentence_case(\"orderCompleted\")", "\"Order completed\"",
-        |call| cased(call, |words| capital(&words.join(" ")))),
-    casing("slug", "slug(text)", "Words joined by `-`, for addresses and keys of tables.",
-        "slug(\"Skin & Care\")", "\"skin-care\"", |call| cased(call, |words| words.join("-"))),
-    casing("upper", "upper(text)", "The text in capitals; `()` stays `()`.", "upper(\"usd\")", "\"USD\"",
-        |call| mapped(call, |text| text.to_uppercase())),
-    casing("lower", "lower(text)", "The text in small letters; `()` stays `()`.", "lower(\"USD\")",
-        "\"usd\"", |call| mapped(call, |text| text.to_lowercase())),
-    casing("trimmed", "trimmed(text)", "The text without blanks around it; `()` stays `()`.",
-        "trimmed(\"  a b \")", "\"a b\"", |call| mapped(call, |text| text.trim().to_owned())),
-    casing("squeeze", "squeeze(text)", "The text with every run of blanks made one, none around it.",
-        "squeeze(\"  a   b \")", "\"a b\"",
-        |call| mapped(call, |text| text.split_whitespace().collect::<Vec<_>>().join(" "))),
+    casing(
+        "snake_case",
+        "snake_case(text)",
+        "Words joined by `_`: `orderTotal` becomes `order_total`.",
+        "snake_case(\"orderTotal\")",
+        "\"order_total\"",
+        |call| cased(call, |words| words.join("_")),
+    ),
+    casing(
+        "kebab_case",
+        "kebab_case(text)",
+        "Words joined by `-`: `orderTotal` becomes `order-total`.",
+        "kebab_case(\"Order Total\")",
+        "\"order-total\"",
+        |call| cased(call, |words| words.join("-")),
+    ),
+    casing(
+        "camel_case",
+        "camel_case(text)",
+        "Words joined, each but the first with a capital.",
+        "camel_case(\"order_total\")",
+        "\"orderTotal\"",
+        |call| cased(call, |words| camel_of(&words)),
+    ),
+    casing(
+        "pascal_case",
+        "pascal_case(text)",
+        "Words joined, each with a capital letter.",
+        "pascal_case(\"order_total\")",
+        "\"OrderTotal\"",
+        |call| cased(call, |words| words.iter().map(|word| capital(word)).collect()),
+    ),
+    casing(
+        "title_case",
+        "title_case(text)",
+        "Words with capitals and blanks between.",
+        "title_case(\"order_completed\")",
+        "\"Order Completed\"",
+        |call| {
+            cased(call, |words| {
+                words.iter().map(|word| capital(word)).collect::<Vec<_>>().join(" ")
+            })
+        },
+    ),
+    casing(
+        "sentence_case",
+        "sentence_case(text)",
+        "Words with blanks between, the first with a capital.",
+        "sentence_case(\"orderCompleted\")",
+        "\"Order completed\"",
+        |call| cased(call, |words| capital(&words.join(" "))),
+    ),
+    casing(
+        "slug",
+        "slug(text)",
+        "Words joined by `-`, for addresses and keys of tables.",
+        "slug(\"Skin & Care\")",
+        "\"skin-care\"",
+        |call| cased(call, |words| words.join("-")),
+    ),
+    casing(
+        "upper",
+        "upper(text)",
+        "The text in capitals; `()` stays `()`.",
+        "upper(\"usd\")",
+        "\"USD\"",
+        |call| mapped(call, |text| text.to_uppercase()),
+    ),
+    casing(
+        "lower",
+        "lower(text)",
+        "The text in small letters; `()` stays `()`.",
+        "lower(\"USD\")",
+        "\"usd\"",
+        |call| mapped(call, |text| text.to_lowercase()),
+    ),
+    casing(
+        "trimmed",
+        "trimmed(text)",
+        "The text without blanks around it; `()` stays `()`.",
+        "trimmed(\"  a b \")",
+        "\"a b\"",
+        |call| mapped(call, |text| text.trim().to_owned()),
+    ),
+    casing(
+        "squeeze",
+        "squeeze(text)",
+        "The text with every run of blanks made one, none around it.",
+        "squeeze(\"  a   b \")",
+        "\"a b\"",
+        |call| mapped(call, |text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
+    ),
     Helper {
         group: Group::Text,
         name: "replaced",
@@ -70,7 +136,8 @@ pub(super) const HELPERS: &[Helper] = &[
         arity: (2, 2),
         run: |call| {
             let text = super::reading::string(call.arg(0)).unwrap_or_default();
-            let found = call.session.with_regex(&call.text(1)?, &text, |regex| regex.is_match(&text))?;
+            let found =
+                call.session.with_regex(&call.text(1)?, &text, |regex| regex.is_match(&text))?;
             Ok(found.into())
         },
     },

@@ -26,7 +26,7 @@ fn a_handle_is_the_event_and_a_copy_is_not() {
 
 #[test]
 fn each_result_means_what_the_contract_says() {
-    let table: [(&str, &str, Result<usize, (&str, &str)>); 15] = [
+    let table: [(&str, &str, Result<usize, (&str, &str)>); 17] = [
         ("the event", "event", Ok(1)),
         ("two events", "let e = event.copy(); [event, e]", Ok(2)),
         ("a map of its own", "#{type: \"track\", event: \"X\"}", Ok(1)),
@@ -41,6 +41,8 @@ fn each_result_means_what_the_contract_says() {
         ("a part of ctx", "ctx.vars", Err(("T111", "ctx"))),
         ("a failure", "fail(\"no order\")", Err(("T100", "no order"))),
         ("a drop that is lost", "drop(\"x\"); event", Err(("T110", "return drop"))),
+        ("a time that is none", "event.timestamp = \"soon\"; event", Err(("T111", "timestamp"))),
+        ("another time", "event.timestamp = \"2026-01-14\"; event", Ok(1)),
         ("not a number", "event.properties.x = 0.0 / 0.0; event", Err(("T400", "NaN"))),
     ];
     for (what, body, expected) in table {
@@ -58,8 +60,7 @@ fn each_result_means_what_the_contract_says() {
 #[test]
 fn a_dropped_event_says_where_and_why() {
     let made = run_body("return drop(\"internal_traffic\", #{who: \"qa\"});", json!({}));
-    let expected =
-        Made::Dropped { stage: "10_test".into(), reason: "internal_traffic".into() };
+    let expected = Made::Dropped { stage: "10_test".into(), reason: "internal_traffic".into() };
     assert_eq!(made, expected);
 }
 
@@ -106,7 +107,10 @@ fn what_a_script_says_about_an_event_goes_with_it() {
     let events = events(made);
     let hints = &events[0].hints;
     let key = |name: &str, parts: &[&str]| {
-        Some(BusinessKey { name: name.into(), parts: parts.iter().map(|part| (*part).into()).collect() })
+        Some(BusinessKey {
+            name: name.into(),
+            parts: parts.iter().map(|part| (*part).into()).collect(),
+        })
     };
     assert_eq!(hints.dedupe_by, key("order_completed", &["1001", "7"]));
     assert_eq!(hints.labels, ["vip"]);
@@ -148,8 +152,10 @@ fn each_type_has_its_handler_and_transform_takes_the_rest() {
 
 #[test]
 fn the_maps_are_there_and_go_again_when_they_stay_empty() {
-    let made = run("fn on_track(event, ctx) { event.traits.len(); event.context.x?.y; event }",
-        event(&json!({"type": "track", "event": "X", "userId": "u", "context": {}})));
+    let made = run(
+        "fn on_track(event, ctx) { event.traits.len(); event.context.x?.y; event }",
+        event(&json!({"type": "track", "event": "X", "userId": "u", "context": {}})),
+    );
     let made = &events(made)[0].event;
     assert_eq!(made.traits(), None);
     assert_eq!(made.properties(), None);
@@ -179,9 +185,15 @@ fn ctx_can_be_read_and_not_changed() {
         "second": 2, "stage": "10_test", "missing": null, "has": true, "header": "b",
         "read": "title", "bundle": 12});
     assert_eq!(made, expected);
-    for change in ["ctx.vars.names = 1", "ctx.source = 1", "ctx.vars.list.push(3)", "ctx.vars.remove(\"names\")"] {
+    for change in [
+        "ctx.vars.names = 1",
+        "ctx.source = 1",
+        "ctx.vars.list.push(3)",
+        "ctx.vars.remove(\"names\")",
+    ] {
         let script = format!("fn on_track(event, ctx) {{\n {change};\n event }}");
-        let made = runner(&[files[0], ("10_test.rhai", &script)]).run(track("X", json!({})), &context());
+        let made =
+            runner(&[files[0], ("10_test.rhai", &script)]).run(track("X", json!({})), &context());
         let error = failure(made);
         assert!(error.message.contains("ctx can only be read"), "{change}: {error}");
         assert_eq!(error.line, Some(2), "{change}");
@@ -192,9 +204,11 @@ fn ctx_can_be_read_and_not_changed() {
 fn a_failing_stage_follows_its_policy() {
     let policies: [(&str, &str, fn(&Made) -> bool); 3] = [
         ("dead_letter", "Other", |made| matches!(made, Made::Failed(_))),
-        ("drop", "Other", |made| {
-            matches!(made, Made::Dropped { reason, .. } if reason == "stage_error")
-        }),
+        (
+            "drop",
+            "Other",
+            |made| matches!(made, Made::Dropped { reason, .. } if reason == "stage_error"),
+        ),
         ("forward_original", "Other", |made| matches!(made, Made::Events(_))),
     ];
     for (policy, name, expected) in policies {
@@ -204,7 +218,10 @@ fn a_failing_stage_follows_its_policy() {
         let files = [
             ("transforms.toml", manifest.as_str()),
             ("10_a.rhai", "fn on_track(event, ctx) { event.properties.a = 1; event }"),
-            ("20_b.rhai", "fn on_track(event, ctx) { event.properties.b = 1;\n event.properties.c.d }"),
+            (
+                "20_b.rhai",
+                "fn on_track(event, ctx) { event.properties.b = 1;\n event.properties.c.d }",
+            ),
             ("30_c.rhai", "fn on_track(event, ctx) { event.properties.c = 1; event }"),
         ];
         let made = runner(&files).run(track(name, json!({})), &context());
@@ -214,7 +231,10 @@ fn a_failing_stage_follows_its_policy() {
             assert_eq!(fields, json!({"a": 1, "c": 1}), "the failed stage left no trace in it");
             let failed = &events[0].hints.failed_stages;
             assert_eq!(failed.len(), 1);
-            assert_eq!((failed[0].stage.as_str(), failed[0].code, failed[0].line), ("20_b", "T202", Some(2)));
+            assert_eq!(
+                (failed[0].stage.as_str(), failed[0].code, failed[0].line),
+                ("20_b", "T202", Some(2))
+            );
         }
     }
 }
@@ -226,7 +246,9 @@ fn exit_events_can_have_a_policy_of_their_own() {
         ("10_a.rhai", "fn on_track(event, ctx) { fail(\"broken\") }"),
     ];
     let mut runner = runner(&files);
-    for (name, goes_on) in [("Purchase", true), ("Subscription Paused", true), ("Cart Viewed", false)] {
+    for (name, goes_on) in
+        [("Purchase", true), ("Subscription Paused", true), ("Cart Viewed", false)]
+    {
         let made = runner.run(track(name, json!({})), &context());
         assert_eq!(matches!(made, Made::Events(_)), goes_on, "{name}");
     }
@@ -235,7 +257,10 @@ fn exit_events_can_have_a_policy_of_their_own() {
 #[test]
 fn a_trace_shows_every_stage() {
     let files = [
-        ("transforms.toml", "[[stage]]\nfile = \"10_a\"\n[[stage]]\nfile = \"20_b\"\nmatch = { type = [\"page\"] }\n[[stage]]\nfile = \"30_c\""),
+        (
+            "transforms.toml",
+            "[[stage]]\nfile = \"10_a\"\n[[stage]]\nfile = \"20_b\"\nmatch = { type = [\"page\"] }\n[[stage]]\nfile = \"30_c\"",
+        ),
         ("10_a.rhai", "fn on_track(event, ctx) { debug(\"here\"); event.event = \"Y\"; event }"),
         ("20_b.rhai", "fn on_track(event, ctx) { fail(\"never\") }"),
         ("30_c.rhai", "fn on_track(event, ctx) { return drop(\"done\"); }"),
@@ -259,9 +284,15 @@ fn a_trace_shows_every_stage() {
 fn libraries_and_constants_work_in_functions() {
     let files = [
         ("lib/base.rhai", "fn twice(x) { x * 2 }"),
-        ("lib/shop.rhai", "import \"lib/base\" as base;\nconst RATE = 3;\nfn price(x) { base::twice(x) * global::RATE }"),
-        ("10_a.rhai", "import \"lib/shop\" as shop;\nconst NAMES = [\"a\", \"b\"];\n\
-          fn on_track(event, ctx) { event.properties.x = shop::price(2); event.properties.n = global::NAMES; event }"),
+        (
+            "lib/shop.rhai",
+            "import \"lib/base\" as base;\nconst RATE = 3;\nfn price(x) { base::twice(x) * global::RATE }",
+        ),
+        (
+            "10_a.rhai",
+            "import \"lib/shop\" as shop;\nconst NAMES = [\"a\", \"b\"];\n\
+          fn on_track(event, ctx) { event.properties.x = shop::price(2); event.properties.n = global::NAMES; event }",
+        ),
     ];
     let made = runner(&files).run(track("X", json!({})), &context());
     assert_eq!(properties(made), json!({"x": 12, "n": ["a", "b"]}));
@@ -301,8 +332,11 @@ fn mistakes_are_found_before_a_script_runs() {
 #[test]
 fn a_stage_that_is_not_listed_is_pointed_out() {
     let script = "fn on_track(event, ctx) { event }";
-    let files =
-        [("transforms.toml", "[[stage]]\nfile = \"10_a\""), ("10_a.rhai", script), ("20_b.rhai", script)];
+    let files = [
+        ("transforms.toml", "[[stage]]\nfile = \"10_a\""),
+        ("10_a.rhai", script),
+        ("20_b.rhai", script),
+    ];
     let bundle = bundle_of(&files).unwrap();
     assert_eq!(bundle.stages().len(), 1);
     assert_eq!(bundle.warnings().len(), 1);
@@ -340,7 +374,8 @@ fn tables_are_read_from_json_and_csv() {
         ("data/x.csv", "key\nv", "a value column"),
         ("data/x.csv", "a,b\n1,2,3\n", "found record with"),
     ] {
-        let findings = bundle_of(&[("10_a.rhai", "fn on_track(e, c) { e }"), (file, text)]).unwrap_err();
+        let findings =
+            bundle_of(&[("10_a.rhai", "fn on_track(e, c) { e }"), (file, text)]).unwrap_err();
         assert!(findings[0].message.contains(message), "{}", findings[0]);
         assert_eq!(findings[0].file, file);
     }
@@ -351,7 +386,8 @@ fn the_bundles_own_synonyms_decide_what_is_canonical() {
     let script = ("10_a.rhai", "fn on_track(event, ctx) { event }");
     let shipped = bundle_of(&[script]).unwrap();
     assert_eq!(shipped.canonical("Purchase"), "order_completed");
-    let own = bundle_of(&[script, ("data/synonyms.json", "{\"bought\": \"order_completed\"}")]).unwrap();
+    let own =
+        bundle_of(&[script, ("data/synonyms.json", "{\"bought\": \"order_completed\"}")]).unwrap();
     assert_eq!(own.canonical("Bought"), "order_completed");
     assert_eq!(own.canonical("Purchase"), "purchase");
 }

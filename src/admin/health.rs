@@ -1,0 +1,230 @@
+//! How well Segue is, and why not better.
+//!
+//! `unavailable`: no events are taken. `degraded`: they are taken and kept, but somebody should look.
+//! Every reason has a stable code and a sentence that says what to do.
+//!
+//! Not here: numbers over time ([`super::metrics`]); what is normal for a team is for its alerts.
+
+use serde::{Deserialize, Serialize};
+
+use super::Picture;
+use crate::journal::JournalHealth;
+use crate::server::Readiness;
+
+/// How well Segue is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Health {
+    /// In one word.
+    pub status: Status,
+    /// Why it is not `ready`, the worst first.
+    pub reasons: Vec<Reason>,
+}
+
+/// How well, in one word.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All is well.
+    #[default]
+    Ready,
+    /// Events are taken and kept, but somebody should look.
+    Degraded,
+    /// No events are taken.
+    Unavailable,
+}
+
+/// One reason.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reason {
+    /// The stable code.
+    pub code: String,
+    /// What is so, and what to do.
+    pub message: String,
+}
+
+impl Status {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Health {
+    /// The health in a picture.
+    pub fn of(picture: &Picture) -> Self {
+        let mut health = Self::of_journal(&picture.journal);
+        health.judge_relay(picture);
+        health.judge_scripts(picture);
+        health.judge_dead_letters(picture);
+        health.judge_disk(picture);
+        health
+    }
+
+    /// The health as far as the journal decides it.
+    pub(super) fn of_journal(journal: &JournalHealth) -> Self {
+        let mut health = Self::default();
+        if let Some(why) = &journal.full {
+            let message = format!("no events are taken, senders are told to come back: {why}");
+            health.add(Status::Unavailable, "journal_full", message);
+        }
+        if journal.corrupt_records > 0 {
+            let message = format!(
+                "{} records did not match their checksum since the start; they are dead letters (corrupt_record): check the disk",
+                journal.corrupt_records
+            );
+            health.add(Status::Degraded, "corrupt_records", message);
+        }
+        health
+    }
+
+    /// As the probe of the events' listener knows it.
+    pub(super) fn readiness(&self) -> Readiness {
+        match self.status {
+            Status::Ready => Readiness::Ready,
+            Status::Degraded => Readiness::Degraded,
+            Status::Unavailable => Readiness::Unavailable,
+        }
+    }
+
+    /// Its word.
+    pub(super) fn word(&self) -> &'static str {
+        self.status.as_str()
+    }
+
+    /// The codes of the reasons, for a log line.
+    pub(super) fn codes(&self) -> String {
+        let codes: Vec<&str> = self.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        codes.join(",")
+    }
+
+    fn judge_relay(&mut self, picture: &Picture) {
+        let Some(relay) = picture.relay else {
+            let message = "nothing is sent: the relay does not answer; events are kept. Restart Segue, and look into its log for why";
+            return self.add(Status::Degraded, "relay_silent", message.into());
+        };
+        if let Some((since, status)) = relay.standing.paused {
+            let message = format!(
+                "nothing is sent since {since}: Customer.io answers {status} to the credentials; events are kept. Check site_id, api_key and region in [customerio]"
+            );
+            self.add(Status::Degraded, "credentials_refused", message);
+        }
+        if relay.standing.breaker_open {
+            let message = "most requests to Customer.io fail; one at a time tries whether it is back, events are kept";
+            self.add(Status::Degraded, "breaker_open", message.into());
+        }
+    }
+
+    fn judge_scripts(&mut self, picture: &Picture) {
+        if let Some(why) = &picture.broken_scripts {
+            let message = format!("the scripts on disk cannot be used, {} stays in force: {why}", picture.bundle);
+            self.add(Status::Degraded, "broken_scripts", message);
+        }
+        if !picture.suspended_stages.is_empty() {
+            let stages = picture.suspended_stages.join(", ");
+            let message = format!("stages of the scripts ran out of time too often and are left out: {stages}. Make them faster and reload");
+            self.add(Status::Degraded, "suspended_stages", message);
+        }
+    }
+
+    fn judge_dead_letters(&mut self, picture: &Picture) {
+        let exits = &picture.exits;
+        if exits.count > 0 {
+            let events = if exits.count == 1 { "exit event is" } else { "exit events are" };
+            let message = format!(
+                "{} {events} among the dead letters of the last day ({}): campaigns may write to people who bought or cancelled already. See `segue dead-letters list --since 24h`",
+                exits.count,
+                exits.reasons.join(", ")
+            );
+            self.add(Status::Degraded, "exit_dead_letters", message);
+        }
+    }
+
+    /// Says it before events are refused.
+    fn judge_disk(&mut self, picture: &Picture) {
+        let floor = picture.disk_floor_bytes;
+        let Some(free) = picture.journal.disk_free_bytes else { return };
+        if picture.journal.full.is_none() && free < floor.saturating_mul(2) {
+            let message = format!("the journal's disk has {free} bytes free; below {floor} no events are taken (disk_floor_bytes)");
+            self.add(Status::Degraded, "disk_low", message);
+        }
+    }
+
+    fn add(&mut self, status: Status, code: &str, message: String) {
+        self.status = self.status.max(status);
+        self.reasons.push(Reason { code: code.into(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::watch::Exits;
+    use crate::clock::Time;
+    use crate::delivery::Standing;
+    use crate::relay;
+
+    fn well() -> Picture {
+        Picture {
+            journal: JournalHealth { disk_free_bytes: Some(1000), ..JournalHealth::default() },
+            disk_floor_bytes: 500,
+            relay: Some(relay::Status::default()),
+            bundle: "abc".into(),
+            ..Picture::default()
+        }
+    }
+
+    fn standing(standing: Standing) -> Option<relay::Status> {
+        Some(relay::Status { standing, ..relay::Status::default() })
+    }
+
+    #[test]
+    fn each_trouble_has_its_status_its_code_and_what_to_do() {
+        let paused = Some((Time::from_secs(0), 401));
+        type Row = (&'static str, Box<dyn Fn(&mut Picture)>, Status, &'static [&'static str], &'static str);
+        #[rustfmt::skip]
+        let table: Vec<Row> = vec![
+            ("all is well", Box::new(|_| {}), Status::Ready, &[], ""),
+            ("full", Box::new(|p| p.journal.full = Some("10 wait and 10 may".into())),
+                Status::Unavailable, &["journal_full"], "10 wait and 10 may"),
+            ("paused", Box::new(move |p| p.relay = standing(Standing { paused, ..Standing::default() })),
+                Status::Degraded, &["credentials_refused"], "since 1970-01-01T00:00:00.000Z: Customer.io answers 401"),
+            ("breaker", Box::new(|p| p.relay = standing(Standing { breaker_open: true, ..Standing::default() })),
+                Status::Degraded, &["breaker_open"], "most requests"),
+            ("relay gone", Box::new(|p| p.relay = None), Status::Degraded, &["relay_silent"], "Restart"),
+            ("broken scripts", Box::new(|p| p.broken_scripts = Some("a.rhai:3: no".into())),
+                Status::Degraded, &["broken_scripts"], "abc stays in force: a.rhai:3: no"),
+            ("slow stage", Box::new(|p| p.suspended_stages = vec!["money".into()]),
+                Status::Degraded, &["suspended_stages"], "money"),
+            ("an exit event", Box::new(|p| p.exits = Exits { count: 1, reasons: vec!["script_failed"] }),
+                Status::Degraded, &["exit_dead_letters"], "1 exit event is among the dead letters of the last day (script_failed)"),
+            ("bit rot", Box::new(|p| p.journal.corrupt_records = 2),
+                Status::Degraded, &["corrupt_records"], "2 records"),
+            ("little room", Box::new(|p| p.journal.disk_free_bytes = Some(999)),
+                Status::Degraded, &["disk_low"], "999 bytes"),
+            ("no room says it once", Box::new(|p| {
+                p.journal.disk_free_bytes = Some(1);
+                p.journal.full = Some("its disk has 1 bytes free".into());
+            }), Status::Unavailable, &["journal_full"], ""),
+            ("the worst decides", Box::new(|p| {
+                p.journal.full = Some("full".into());
+                p.relay = None;
+            }), Status::Unavailable, &["journal_full", "relay_silent"], ""),
+        ];
+        for (what, spoil, status, codes, says) in table {
+            let mut picture = well();
+            spoil(&mut picture);
+
+            let health = Health::of(&picture);
+
+            assert_eq!(health.status, status, "{what}");
+            let found: Vec<&str> = health.reasons.iter().map(|reason| reason.code.as_str()).collect();
+            assert_eq!(found, codes, "{what}");
+            let said = health.reasons.first().map(|reason| reason.message.as_str()).unwrap_or_default();
+            assert!(said.contains(says), "{what}: {said}");
+        }
+    }
+}

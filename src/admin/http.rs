@@ -1,0 +1,182 @@
+//! The URLs of the operator's listener, and their handlers: decode, ask, encode.
+//!
+//! Not here: who may ask ([`super::access`]), what the answers say (the modules beside this one).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::dead_letters::{self, Redrive, Redriven, Selection};
+use super::health::{self, Health};
+use super::{Admin, AdminError, metrics, story};
+
+/// Larger bodies are refused: a filter is small.
+pub(super) const BODY_BYTES: usize = 64 * 1024;
+
+type Answer = Result<HttpResponse, AdminError>;
+
+/// Every URL of the operator's listener.
+pub(super) fn routes(app: &mut web::ServiceConfig) {
+    app.service(get("/metrics", prometheus))
+        .service(get("/health", health_with_reasons))
+        .service(get("/health/live", live))
+        .service(get("/health/ready", ready))
+        .service(get("/api/status", status))
+        .service(get("/api/config", config))
+        .service(get("/api/why", why))
+        .service(get("/api/dead-letters", list))
+        .service(post("/api/dead-letters/redrive", redrive))
+        .service(get("/api/dead-letters/{seq}", show))
+        .service(post("/api/reload", reload))
+        .default_service(web::to(|| async { Answer::Err(AdminError::NotFound) }));
+}
+
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    let reads = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path)
+        .route(web::route().guard(reads).to(handler))
+        .default_service(web::to(|| async { Answer::Err(AdminError::MethodNotAllowed("GET")) }))
+}
+
+fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::to(|| async { Answer::Err(AdminError::MethodNotAllowed("POST")) }))
+}
+
+async fn prometheus(admin: web::Data<Admin>) -> HttpResponse {
+    let admin = admin.into_inner();
+    let picture = admin.look().await;
+    let text = metrics::exposition(&picture) + &admin.watch.process().render();
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(text)
+}
+
+async fn health_with_reasons(admin: web::Data<Admin>) -> HttpResponse {
+    let health = Health::of(&admin.into_inner().look().await);
+    HttpResponse::build(status_of(&health)).insert_header((CACHE_CONTROL, "no-store")).json(health)
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+async fn ready(admin: web::Data<Admin>) -> HttpResponse {
+    let health = admin.watch.health();
+    HttpResponse::build(status_of(&health)).json(json!({ "status": health.status }))
+}
+
+async fn status(admin: web::Data<Admin>) -> HttpResponse {
+    let admin = admin.into_inner();
+    let picture = admin.look().await;
+    found(&admin.status(&picture))
+}
+
+/// Secrets write themselves as a mask.
+async fn config(admin: web::Data<Admin>) -> HttpResponse {
+    found(admin.config.as_ref())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhyQuery {
+    of: String,
+    limit: Option<usize>,
+}
+
+async fn why(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let WhyQuery { of, limit } = query(&request)?;
+    let limit = limit.unwrap_or(story::USUAL);
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| story::tell(admin.journal.as_ref(), &of, limit));
+    asked.await.map(|story| found(&story))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    code: Option<String>,
+    source: Option<String>,
+    bundle: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let ListQuery { code, source, bundle, since, until, after, limit } = query(&request)?;
+    let selection = Selection { seq: None, code, source, bundle, since, until };
+    let limit = limit.unwrap_or(dead_letters::PAGE);
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| {
+        dead_letters::list(admin.journal.as_ref(), &selection, after, limit, admin.clock.now())
+    });
+    asked.await.map(|page| found(&page))
+}
+
+async fn show(admin: web::Data<Admin>, seq: web::Path<String>) -> Answer {
+    let seq = seq
+        .parse()
+        .map_err(|_| AdminError::BadRequest("the number of a dead letter is a whole number".into()))?;
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| dead_letters::show(admin.journal.as_ref(), seq));
+    asked.await.map(|letter| found(&letter))
+}
+
+async fn redrive(
+    admin: web::Data<Admin>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Answer {
+    let request: Redrive = read(body)?;
+    let admin = admin.into_inner();
+    let now = admin.clock.now();
+    let reply = dead_letters::redrive(admin.journal.as_ref(), &request, now)?;
+    let redriven = reply.await.map_err(|_| AdminError::Unfinished)??;
+    tracing::info!(redriven, "dead letters go back into their queues");
+    admin.ask(move |admin| Ok(admin.watch.check_exits(admin.journal.as_ref(), true, now)?)).await?;
+    Ok(found(&Redriven { redriven }))
+}
+
+async fn reload(admin: web::Data<Admin>) -> Answer {
+    let admin = admin.into_inner();
+    admin.ask(Admin::reload).await.map(|scripts| found(&scripts))
+}
+
+/// Events that are taken and kept are no reason to send traffic elsewhere.
+fn status_of(health: &Health) -> StatusCode {
+    match health.status {
+        health::Status::Ready | health::Status::Degraded => StatusCode::OK,
+        health::Status::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn found<T: Serialize>(answer: &T) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer)
+}
+
+fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, AdminError> {
+    web::Query::<T>::from_query(request.query_string())
+        .map(web::Query::into_inner)
+        .map_err(|error| AdminError::BadRequest(format!("the query cannot be read: {error}")))
+}
+
+fn read<T: DeserializeOwned>(body: Result<web::Bytes, actix_web::Error>) -> Result<T, AdminError> {
+    let refused = |error: String| AdminError::BadRequest(format!("the body cannot be read: {error}"));
+    let body = body.map_err(|error| refused(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))
+}

@@ -1,0 +1,286 @@
+//! `segue dead-letters`: what could not be sent, why, and on its way again after the fix.
+//!
+//! Not here: how dead letters are found and put back ([`crate::admin::dead_letters`]).
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::operator::{self, OperatorArgs, Reach};
+use super::table::{Table, printable};
+use crate::admin::dead_letters::{
+    self, LONGEST_PAGE, Letter, PAGE, Page, Redrive, Redriven, Row, Selection,
+};
+use crate::clock::{Clock as _, SystemClock};
+
+/// List, show and redrive what could not be sent.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue dead-letters list --since 24h")]
+pub struct DeadLettersArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(ListArgs),
+    Show(ShowArgs),
+    Redrive(RedriveArgs),
+}
+
+/// List dead letters, oldest first, without their payload.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue dead-letters list --reason script_failed --since 24h")]
+struct ListArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = PAGE)]
+    limit: usize,
+    /// All of them.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Show one dead letter with its payload.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue dead-letters show 1042")]
+struct ShowArgs {
+    /// Its number, as the list shows it.
+    seq: u64,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Send dead letters on their way again, with the scripts and the configuration of now.
+///
+/// They go to the end of their queue, with the class that they had. Damaged ones stay.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue dead-letters redrive --reason script_failed --source web")]
+struct RedriveArgs {
+    /// Only the one with this number.
+    seq: Option<u64>,
+    #[command(flatten)]
+    which: WhichArgs,
+    /// At most so many, the oldest first.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// All of them, when nothing else says which.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Which dead letters.
+#[derive(Args, Clone, Debug, Default)]
+struct WhichArgs {
+    /// Only of this reason, as the list shows it.
+    #[arg(long, value_name = "CODE")]
+    reason: Option<String>,
+    /// Only of this source.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only those that died under the scripts with this hash.
+    #[arg(long, value_name = "HASH")]
+    bundle: Option<String>,
+    /// Only those that died since: 2026-01-15T12:00:00Z, or 24h for a day ago.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those that died before.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Neither a server nor its journal can be reached, or what is asked for cannot be meant.
+pub fn run(args: DeadLettersArgs) -> anyhow::Result<ExitCode> {
+    operator::to_stdout(|out| execute(args, out))
+}
+
+pub(super) fn execute(args: DeadLettersArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::List(args) => list(args, out),
+        Action::Show(args) => show(&args, out),
+        Action::Redrive(args) => redrive(args, out),
+    }
+}
+
+fn list(args: ListArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let desk = Desk(operator::reach(&args.operator)?);
+    let selection = args.which.selection(None);
+    let most = if args.all { usize::MAX } else { args.limit };
+    let (mut after, mut shown) = (None, 0);
+    loop {
+        let page = desk.page(&selection, after, (most - shown).min(LONGEST_PAGE))?;
+        write_page(&page, shown == 0, args.operator.json, out)?;
+        shown += page.dead_letters.len();
+        after = page.next;
+        if after.is_none() || shown >= most {
+            break;
+        }
+    }
+    if !args.operator.json {
+        match (shown, after) {
+            (0, _) => writeln!(out, "No dead letters.")?,
+            (_, Some(_)) => writeln!(out, "\n{shown} shown, and there are more: --limit N, --all, or a filter.")?,
+            (_, None) => writeln!(out, "\n{shown} shown. One with its payload: segue dead-letters show SEQ")?,
+        }
+    }
+    desk.leave()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let desk = Desk(operator::reach(&args.operator)?);
+    let letter = desk.letter(args.seq)?;
+    desk.leave()?;
+    if args.operator.json {
+        operator::json_line(out, &letter)?;
+    } else {
+        write_letter(&letter, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let desk = Desk(operator::reach(&args.operator)?);
+    let filter = args.which.selection(args.seq);
+    let request = Redrive { filter, max: args.limit, all: args.all };
+    let done = desk.redrive(&request)?;
+    let later = matches!(desk.0, Reach::Folder(_));
+    desk.leave()?;
+    if args.operator.json {
+        operator::json_line(out, &done)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match done.redriven {
+        0 => writeln!(out, "No dead letter is meant by that.")?,
+        1 => writeln!(out, "1 dead letter is back in its queue.")?,
+        count => writeln!(out, "{count} dead letters are back in their queues.")?,
+    }
+    if later && done.redriven > 0 {
+        writeln!(out, "It goes on when Segue starts.")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl WhichArgs {
+    fn selection(self, seq: Option<u64>) -> Selection {
+        let Self { reason, source, bundle, since, until } = self;
+        Selection { seq, code: reason, source, bundle, since, until }
+    }
+}
+
+/// Answers from the server, or from the journal itself: the same either way.
+struct Desk(Reach);
+
+impl Desk {
+    fn page(&self, which: &Selection, after: Option<u64>, limit: usize) -> anyhow::Result<Page> {
+        match &self.0 {
+            Reach::Folder(journal) => {
+                Ok(dead_letters::list(journal, which, after, limit, SystemClock.now())?)
+            }
+            Reach::Server(server) => {
+                let query = [
+                    ("code", which.code.clone()),
+                    ("source", which.source.clone()),
+                    ("bundle", which.bundle.clone()),
+                    ("since", which.since.clone()),
+                    ("until", which.until.clone()),
+                    ("after", after.map(|after| after.to_string())),
+                    ("limit", Some(limit.to_string())),
+                ];
+                server.get("/api/dead-letters", &query)
+            }
+        }
+    }
+
+    fn letter(&self, seq: u64) -> anyhow::Result<Letter> {
+        match &self.0 {
+            Reach::Folder(journal) => Ok(dead_letters::show(journal, seq)?),
+            Reach::Server(server) => server.get(&format!("/api/dead-letters/{seq}"), &[]),
+        }
+    }
+
+    fn redrive(&self, request: &Redrive) -> anyhow::Result<Redriven> {
+        match &self.0 {
+            Reach::Folder(journal) => {
+                let reply = dead_letters::redrive(journal, request, SystemClock.now())?;
+                let redriven = reply.blocking_recv().context("the journal did not answer")??;
+                Ok(Redriven { redriven })
+            }
+            Reach::Server(server) => server.post("/api/dead-letters/redrive", request),
+        }
+    }
+
+    fn leave(&self) -> anyhow::Result<()> {
+        match &self.0 {
+            Reach::Folder(journal) => operator::close(journal),
+            Reach::Server(_) => Ok(()),
+        }
+    }
+}
+
+fn write_page(page: &Page, is_first: bool, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if json {
+        return page.dead_letters.iter().try_for_each(|row| operator::json_line(out, row));
+    }
+    if page.dead_letters.is_empty() {
+        return Ok(());
+    }
+    let headings = ["SEQ", "DIED", "REASON", "SOURCE", "EVENT", "MESSAGE", "WHAT HAPPENED"];
+    let mut table = if is_first { Table::new(&headings) } else { Table::without_headings() };
+    for row in &page.dead_letters {
+        let Row { seq, died_at, reason, source, event, message_id, message, .. } = row;
+        let texts = [died_at, reason, source, event, message_id, message].map(String::clone);
+        table.add(std::iter::once(seq.to_string()).chain(texts).collect());
+    }
+    write!(out, "{table}")?;
+    Ok(())
+}
+
+fn write_letter(letter: &Letter, out: &mut dyn Write) -> anyhow::Result<()> {
+    let row = &letter.dead_letter;
+    let accepted = row.accepted_at.as_deref().unwrap_or("unknown: the record is damaged");
+    let lines = [
+        ("number", row.seq.to_string()),
+        ("event", row.event.clone()),
+        ("message", row.message_id.clone()),
+        ("source", row.source.clone()),
+        ("accepted", accepted.to_owned()),
+        ("died", row.died_at.clone()),
+        ("reason", format!("{} in stage {}", row.reason, row.stage)),
+        ("scripts", row.bundle.clone()),
+    ];
+    for (name, value) in lines {
+        writeln!(out, "{name:9} {}", printable(&value))?;
+    }
+    write_text(&row.message, out)?;
+    if let Some(detail) = &letter.detail {
+        write_text(&serde_json::to_string_pretty(detail)?, out)?;
+    }
+    match &letter.payload {
+        Some(payload) => {
+            let payload: Value = serde_json::from_str(payload.get())?;
+            write_text(&serde_json::to_string_pretty(&payload)?, out)
+        }
+        None => write_text("The original cannot be read.", out),
+    }
+}
+
+/// Writes a text of several lines as a paragraph.
+fn write_text(text: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out)?;
+    for line in text.lines() {
+        writeln!(out, "{}", printable(line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The operator's commands against a running Segue, and against the journal of one that is not.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::super::{Cli, dead_letters, reload, status, why};
+use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
+
+/// The words of one command behind `segue`.
+#[derive(Parser)]
+struct Line<A: Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+struct Said {
+    text: String,
+    code: ExitCode,
+}
+
+impl Said {
+    fn json(&self) -> Vec<Value> {
+        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Runs `segue NAME WORDS` away from the test's own runtime, as a process of its own would.
+async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> {
+    let name = name.to_owned();
+    let words: Vec<String> =
+        [name.as_str()].into_iter().chain(words.split_whitespace()).chain(place.iter().copied()).map(String::from).collect();
+    let run = move || {
+        let mut out = Vec::new();
+        let code = match name.as_str() {
+            "dead-letters" => dead_letters::execute(read(&words), &mut out),
+            "why" => why::execute(&read(&words), &mut out),
+            "status" => status::execute(&read(&words), &mut out),
+            "reload" => reload::execute(&read(&words), &mut out),
+            other => panic!("no command {other}"),
+        };
+        out.flush().unwrap();
+        code.map(|code| Said { text: String::from_utf8(out).unwrap(), code })
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+fn read<A: Args>(words: &[String]) -> A {
+    Line::<A>::try_parse_from(words).map(|line| line.args).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn data(folder: &TempDir) -> String {
+    folder.path().join("data").display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_found_understood_mended_and_sent_by_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), BROKEN);
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    server.post(order("m-1", "u-1")).await;
+    server.settled(1.0).await;
+
+    let list = segue("dead-letters", "list --reason script_failed", &at).await.unwrap().text;
+    assert!(list.starts_with("SEQ  DIED"), "{list}");
+    assert!(list.contains("track Order Completed  m-1"), "{list}");
+    let rows = segue("dead-letters", "list --all --json", &at).await.unwrap().json();
+    assert_eq!(rows.len(), 1);
+    let seq = rows[0]["seq"].to_string();
+    let letter = segue("dead-letters", &format!("show {seq}"), &at).await.unwrap().text;
+    assert!(letter.contains("script_failed in stage transform"), "{letter}");
+    assert!(letter.contains("\"total\": 49.5"), "the payload was asked for: {letter}");
+    let status = segue("status", "", &at).await.unwrap().text;
+    assert!(status.contains("1 accepted + 0 redriven = 0 delivered + 0 dropped + 1 dead-lettered + 0 pending"), "{status}");
+
+    scripts(folder.path(), MENDED);
+    let reloaded = segue("reload", "", &at).await.unwrap().text;
+    assert!(reloaded.contains("is in force, in place of"), "{reloaded}");
+    let refused = segue("dead-letters", "redrive", &at).await.unwrap_err().to_string();
+    assert!(refused.contains("no filter is given"), "{refused}");
+    let redriven = segue("dead-letters", &format!("redrive {seq}"), &at).await.unwrap().text;
+    assert_eq!(redriven, "1 dead letter is back in its queue.\n");
+    server.settled(1.0).await;
+
+    let story = segue("why", "m-1 --json", &at).await.unwrap();
+    let outcomes: Vec<Value> = story.json().iter().map(|event| event["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["dead_lettered", "delivered"]);
+    let person = segue("why", "u-1", &at).await.unwrap().text;
+    assert!(person.contains("delivered"), "{person}");
+    let nobody = segue("why", "nobody", &at).await.unwrap();
+    assert_eq!(format!("{:?}", nobody.code), format!("{:?}", ExitCode::from(1)));
+    assert!(nobody.text.contains("Nothing is known"), "{}", nobody.text);
+    server.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_the_journal_answers_and_a_redrive_waits_for_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), BROKEN);
+    let server = Segue::start(&folder).await;
+    server.post(order("m-1", "u-1")).await;
+    server.settled(1.0).await;
+    server.app.stop().await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+
+    let rows = segue("dead-letters", "list --json", &at).await.unwrap().json();
+    assert_eq!(rows[0]["message_id"], "m-1");
+    let letter = segue("dead-letters", &format!("show {} --json", rows[0]["seq"]), &at).await;
+    assert_eq!(letter.unwrap().json()[0]["payload"]["messageId"], "m-1");
+    assert_eq!(segue("why", "m-1 --json", &at).await.unwrap().json().len(), 1);
+    let nobody = segue("status", "", &at).await.unwrap_err().to_string();
+    assert!(nobody.contains("no Segue is running"), "{nobody}");
+    let redriven = segue("dead-letters", "redrive --source segment --since 1h", &at).await.unwrap();
+    assert!(redriven.text.contains("It goes on when Segue starts."), "{}", redriven.text);
+
+    scripts(folder.path(), MENDED);
+    let server = Segue::start(&folder).await;
+    let metrics = server.settled(1.0).await;
+    let delivered = metrics.sum_of("segue_events_total", &[r#"outcome="delivered""#]);
+    assert!((delivered - 1.0).abs() < f64::EPSILON, "{delivered}");
+    server.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_socket_the_listener_answers_but_only_for_its_own_folder() {
+    let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = free.local_addr().unwrap().to_string();
+    drop(free);
+    let server = Segue::start_with(&ours, |config| {
+        config.admin.listen.clone_from(&listen);
+        config.admin.token = Some(crate::config::Secret::new("op-s3cret"));
+    })
+    .await;
+    let other = Segue::start(&others).await;
+    for folder in [&ours, &others] {
+        std::fs::remove_file(folder.path().join("data").join(crate::admin::SOCKET)).unwrap();
+        write_config(folder.path(), &listen);
+    }
+    let config = |folder: &TempDir| folder.path().join("segue.toml").display().to_string();
+
+    let listed = segue("dead-letters", "list", &["--config", &config(&ours)]).await.unwrap();
+    assert_eq!(listed.text, "No dead letters.\n");
+    let wrong = segue("dead-letters", "list", &["--config", &config(&others)]).await.unwrap_err();
+    assert!(wrong.to_string().contains("does not listen"), "{wrong:#}");
+    let wrong = segue("reload", "", &["--config", &config(&others)]).await.unwrap_err();
+    assert!(wrong.to_string().contains("no Segue is running on"), "{wrong:#}");
+    server.app.stop().await;
+    other.app.stop().await;
+}
+
+fn write_config(folder: &Path, listen: &str) {
+    let text = format!(
+        "destination = \"emulator\"\n\n[[source]]\nname = \"segment\"\nkind = \"segment\"\n\n[admin]\nlisten = \"{listen}\"\ntoken = \"op-s3cret\"\n"
+    );
+    std::fs::write(folder.join("segue.toml"), text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&folder);
+
+    let error = segue("dead-letters", "list", &["--data-dir", &data]).await.unwrap_err();
+
+    assert!(error.to_string().contains("there is no journal"), "{error:#}");
+    assert!(!Path::new(&data).exists());
+}
+
+#[test]
+fn the_example_in_the_help_of_each_command_can_be_typed() {
+    fn examples(command: &clap::Command, found: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.lines().skip_while(|line| *line != "Example:").skip(1);
+        found.extend(lines.map(|line| line.trim().to_owned()));
+        command.get_subcommands().for_each(|command| examples(command, found));
+    }
+    let mut found = Vec::new();
+    let whole = Cli::command();
+    for name in ["dead-letters", "why", "status", "reload"] {
+        let before = found.len();
+        examples(whole.find_subcommand(name).unwrap(), &mut found);
+        assert!(found.len() > before, "{name} has an example");
+    }
+    for example in found {
+        let read = Cli::try_parse_from(example.split_whitespace());
+        assert!(read.is_ok(), "{example}: {}", read.err().map(|e| e.to_string()).unwrap_or_default());
+    }
+}

@@ -1,0 +1,144 @@
+//! `segue status`: what the running server is doing.
+//!
+//! Not here: what the numbers are made of ([`crate::admin::status`]).
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::operator::{self, OperatorArgs};
+use super::table::printable;
+use crate::admin::health;
+use crate::admin::status::Status;
+
+/// Say what the running server is doing, and how well.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue status --config segue.toml")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Runs the command. Exits with 1 when no events are taken.
+///
+/// # Errors
+/// No server is running.
+pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    operator::to_stdout(|out| execute(&args, out))
+}
+
+pub(super) fn execute(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let status: Status = operator::server(&args.operator)?.get("/api/status", &[])?;
+    if args.operator.json {
+        operator::json_line(out, &status)?;
+    } else {
+        write!(out, "{}", printed(&status))?;
+    }
+    Ok(match status.health.status {
+        health::Status::Ready | health::Status::Degraded => ExitCode::SUCCESS,
+        health::Status::Unavailable => ExitCode::from(1),
+    })
+}
+
+fn printed(status: &Status) -> String {
+    let Status { events, pending, .. } = status;
+    let waiting = format!(
+        "{} pending: {} live, {} backfill, {} parked, {} held, {} to be tried again",
+        pending.total(), pending.live, pending.backfill, pending.parked, pending.held, pending.retry
+    );
+    let so_far = format!(
+        "{} accepted + {} redriven = {} delivered + {} dropped + {} dead-lettered + {} pending",
+        events.accepted, events.redriven, events.delivered, events.dropped, events.dead_lettered, pending.total()
+    );
+    let free = status.journal.disk_free_bytes.map_or("unknown".into(), bytes);
+    let mut lines = vec![
+        ("segue", format!("{}, up since {}", status.version, status.started_at)),
+        ("health", status.health.status.as_str().to_owned()),
+    ];
+    let reasons = status.health.reasons.iter();
+    lines.extend(reasons.map(|reason| ("", format!("{}: {}", reason.code, reason.message))));
+    lines.extend([
+        ("events", so_far),
+        ("waiting", waiting),
+        ("oldest", format!("{} s in the queue", status.oldest_pending_seconds)),
+        ("delivery", delivery(status)),
+        ("scripts", scripts(status)),
+        ("journal", format!("{}, {}, {free} free on its disk", status.journal.folder, bytes(status.journal.size_bytes))),
+        ("sources", status.sources.join(", ")),
+    ]);
+    let line = |(name, value): (&str, String)| format!("{name:9} {}\n", printable(&value));
+    lines.into_iter().map(line).collect()
+}
+
+fn delivery(status: &Status) -> String {
+    let destination = &status.destination;
+    let to = match destination.kind {
+        crate::config::DestinationKind::Emulator => "the built-in emulator".to_owned(),
+        crate::config::DestinationKind::Customerio => {
+            format!("Customer.io {} by {}", destination.region, destination.transport)
+        }
+    };
+    let Some(delivery) = &status.delivery else { return format!("to {to}: no answer from the relay") };
+    let state = match (&delivery.paused_since, delivery.paused_by, delivery.breaker_open) {
+        (Some(since), Some(by), _) => format!("PAUSED since {since} by status {by}"),
+        (_, _, true) => "BREAKER OPEN, trying one request at a time".into(),
+        _ => "sending".into(),
+    };
+    format!(
+        "to {to}: {state}; {} events in memory, {} operations, {} requests in flight, at most {} a second",
+        delivery.events_in_memory, delivery.operations, delivery.in_flight, delivery.rate
+    )
+}
+
+fn scripts(status: &Status) -> String {
+    let scripts = &status.scripts;
+    let folder = scripts.folder.as_deref().unwrap_or("shipped");
+    format!("{} ({folder})", scripts.bundle)
+}
+
+fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::health::{Health, Reason};
+    use crate::admin::status::{Counts, Delivery, Destination, Scripts, Store};
+    use crate::config::DestinationKind;
+    use crate::journal::Pending;
+
+    #[test]
+    fn trouble_stands_where_a_person_looks_first() {
+        let reason = Reason { code: "credentials_refused".into(), message: "nothing is sent".into() };
+        let status = Status {
+            version: "1.0.0".into(),
+            started_at: "2026-01-15T12:00:00.000Z".into(),
+            at: "2026-01-15T12:01:00.000Z".into(),
+            health: Health { status: health::Status::Degraded, reasons: vec![reason] },
+            events: Counts { accepted: 5, delivered: 2, dropped: 1, ..Counts::default() },
+            pending: Pending { live: 1, parked: 1, ..Pending::default() },
+            oldest_pending_seconds: 60,
+            delivery: Some(Delivery {
+                events_in_memory: 1,
+                operations: 1,
+                in_flight: 0,
+                paused_since: Some("2026-01-15T12:00:01.000Z".into()),
+                paused_by: Some(401),
+                breaker_open: false,
+                rate: 300,
+            }),
+            scripts: Scripts { bundle: "abc".into(), folder: None, broken: None, suspended_stages: vec![] },
+            journal: Store { folder: "/data".into(), size_bytes: 2048, disk_free_bytes: None },
+            destination: Destination {
+                kind: DestinationKind::Customerio,
+                region: "eu".into(),
+                transport: "v2".into(),
+            },
+            sources: vec!["web".into(), "app".into()],
+        };
+
+        insta::assert_snapshot!(printed(&status), @"");
+    }
+}

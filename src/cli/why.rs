@@ -1,0 +1,90 @@
+//! `segue why`: what happened to a message, or to a person's events.
+//!
+//! Not here: what is remembered, and for how long ([`crate::journal`]).
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::operator::{self, OperatorArgs, Reach};
+use super::table::Table;
+use crate::admin::story::{self, Chapter, Story, USUAL};
+
+/// Say what happened to a message, or to a person's events.
+///
+/// Ids only, for 30 days unless the configuration says otherwise. An event is known once it has its
+/// outcome: one that waits, is parked or is tried again is not yet, and a repeated one that was
+/// recognised when it came in never is.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue why ajs-next-1699-4e2b")]
+pub struct WhyArgs {
+    /// A message id, or a person's or anonymous id.
+    #[arg(value_name = "MESSAGE|PERSON")]
+    of: String,
+    /// At most so many events, the newest.
+    #[arg(long, value_name = "N", default_value_t = USUAL)]
+    limit: usize,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Runs the command. Exits with 1 when nothing is known.
+///
+/// # Errors
+/// Neither a server nor its journal can be reached.
+pub fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
+    operator::to_stdout(|out| execute(&args, out))
+}
+
+pub(super) fn execute(args: &WhyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let story = ask(args)?;
+    if args.operator.json {
+        story.events.iter().try_for_each(|event| operator::json_line(out, event))?;
+    } else {
+        write_story(&story, out)?;
+    }
+    Ok(if story.events.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn ask(args: &WhyArgs) -> anyhow::Result<Story> {
+    match operator::reach(&args.operator)? {
+        Reach::Server(server) => {
+            let query = [("of", Some(args.of.clone())), ("limit", Some(args.limit.to_string()))];
+            server.get("/api/why", &query)
+        }
+        Reach::Folder(journal) => {
+            let story = story::tell(&journal, &args.of, args.limit)?;
+            operator::close(&journal)?;
+            Ok(story)
+        }
+    }
+}
+
+fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
+    if story.events.is_empty() {
+        writeln!(
+            out,
+            "Nothing is known of {:?}. It may still wait, be parked or be tried again (segue status), be a copy of an earlier event, or be forgotten.",
+            story.of
+        )?;
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "SETTLED", "SOURCE", "EVENT", "MESSAGE", "PERSON", "CLASS", "ACTION", "OUTCOME", "ANSWER", "SCRIPTS",
+    ]);
+    for event in &story.events {
+        let outcome = match event.reason.as_str() {
+            "" => event.outcome.clone(),
+            reason => format!("{} ({reason})", event.outcome),
+        };
+        let Chapter { at, source, event: name, message_id, person, class, action, answer, bundle, .. } = event;
+        let cells = [at, source, name, message_id, person, class, action, &outcome, answer, bundle];
+        table.add(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell.clone() }).into());
+    }
+    write!(out, "{table}")?;
+    if story.events.last().is_some_and(|event| event.outcome == "dead_lettered") {
+        writeln!(out, "\nWhy it could not be sent: segue dead-letters list, then show SEQ")?;
+    }
+    Ok(())
+}
