@@ -303,6 +303,7 @@ mod tests {
             },
             letter,
             exit,
+            parts: Vec::new(),
         };
         let letter = DeadLetter::new(DeadCode::ScriptFailed, Stage::Transform, "it failed");
 
