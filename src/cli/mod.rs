@@ -1,5 +1,7 @@
 //! The command line: one file for each command, one place that knows them all.
 
+pub mod check;
+pub mod config;
 pub mod dead_letters;
 pub mod emulate;
 pub mod explain;
@@ -32,6 +34,8 @@ enum Command {
     Map(map::MapArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
     Status(status::StatusArgs),
@@ -51,6 +55,8 @@ impl Cli {
             Command::Map(args) => map::run(args),
             Command::Test(args) => test::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Config(args) => config::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
             Command::Status(args) => status::run(args),
