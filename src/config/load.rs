@@ -128,7 +128,7 @@ impl Source<'_> {
     fn about(&self, key: &str, value: &str, message: &str) -> ConfigError {
         let at = self.text.match_indices(key).map(|(at, _)| at).find(|at| {
             let line = self.text[*at..].lines().next().unwrap_or_default();
-            line.contains(value)
+            (value.is_empty() || line.contains(&format!("\"{value}\"")))
                 && !self.text[..*at]
                     .lines()
                     .last()
