@@ -19,8 +19,8 @@ use crate::destination::customerio::client::{Client, ClientConfig};
 use crate::destination::customerio::limits;
 use crate::emulator::{self, Emulator};
 use crate::ingest::Intake;
-use crate::journal::{Journal, JournalError};
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::journal::{Journal, JournalError};
 use crate::relay::{self, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
@@ -32,8 +32,8 @@ const EMULATOR_PORT: u16 = 8090;
 const DOOR_CLOSES_WITHIN: Duration = Duration::from_secs(3);
 /// How often a journal that somebody holds is tried again at the start, 50 ms apart.
 const LOOKS_FOR_THE_JOURNAL: usize = 60;
-/// How often the journal forgets what has expired.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often the journal takes one small step of forgetting what has expired.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A running Segue.
 pub struct App {

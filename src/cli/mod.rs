@@ -1,8 +1,11 @@
 //! The command line: one file for each command, one place that knows them all.
 
+pub mod check;
+pub mod config;
 pub mod dead_letters;
 pub mod emulate;
 pub mod explain;
+pub mod init;
 pub mod map;
 mod offline;
 pub mod operator;
@@ -32,6 +35,9 @@ enum Command {
     Map(map::MapArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Check(check::CheckArgs),
+    Config(config::ConfigArgs),
+    Init(init::InitArgs),
     Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
     Status(status::StatusArgs),
@@ -51,6 +57,9 @@ impl Cli {
             Command::Map(args) => map::run(args),
             Command::Test(args) => test::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Config(args) => config::run(&args),
+            Command::Init(args) => init::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
             Command::Status(args) => status::run(args),

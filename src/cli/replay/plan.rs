@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Time;
+use crate::destination::customerio::PersonId;
 use crate::emulator;
 use crate::fixture::bodies::Body;
 use crate::fixture::world::{Processed, Record};
@@ -171,13 +172,17 @@ impl<'a> Planner<'a> {
     }
 
     fn count_parts(&mut self, processed: &Processed) {
-        let plan = &mut self.plan;
+        let (plan, setup) = (&mut self.plan, self.world.setup());
         for part in processed.prepared.result.as_deref().unwrap_or_default() {
             let verdict = &part.verdict;
             add(&mut plan.guard, &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()));
             if let Some(until) = verdict.park_until {
                 let (from, to) = self.parked.unwrap_or((until, until));
                 self.parked = Some((from.min(until), to.max(until)));
+                // Nobody has looked yet whose it is: the mapping's own answer will do.
+                let source = setup.config.source(&part.case.source);
+                let person = source.and_then(|source| source.mapping().subject(&part.event).person);
+                self.people.extend(person.map(|person| fingerprint(&person)));
             }
             for violation in &part.hints.violations {
                 add(&mut plan.violations, &format!("{} {}", violation.kind, violation.path));
@@ -214,9 +219,7 @@ impl<'a> Planner<'a> {
                 add(&mut plan.operations, operation);
             }
             if let (Some(person), false) = (&part.subject.person, part.operations.is_empty()) {
-                let mut hasher = DefaultHasher::new();
-                person.key().hash(&mut hasher);
-                self.people.insert(hasher.finish());
+                self.people.insert(fingerprint(person));
             }
         }
     }
@@ -279,6 +282,12 @@ impl Plan {
         );
         text
     }
+}
+
+fn fingerprint(person: &PersonId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    person.key().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn add(counts: &mut Counts, name: &str) {

@@ -1,0 +1,42 @@
+//! `segue config`: what is in force, with secrets masked.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::config;
+
+/// Print the configuration in force, defaults included, with secrets masked.
+///
+/// Exits with 2 and the reason when `serve` could not use it.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue config")]
+pub struct ConfigArgs {
+    /// The configuration file. Default: segue.toml, where there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(args.config.as_deref())?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&loaded.config)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let from = match &loaded.file {
+        Some(file) => file.display().to_string(),
+        None => "the built-in defaults: there is no segue.toml here".into(),
+    };
+    println!("# {from}");
+    print!("{}", toml::to_string_pretty(&loaded.config).context("the configuration cannot be written as TOML")?);
+    Ok(ExitCode::SUCCESS)
+}
