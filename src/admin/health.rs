@@ -3,7 +3,7 @@
 //! `unavailable`: no events are taken. `degraded`: they are taken and kept, but somebody should look.
 //! Every reason has a stable code and a sentence that says what to do.
 //!
-//! Not here: numbers over time ([`super::metrics`]); what is normal for a team is for its alerts.
+//! Not here: numbers over time (`super::metrics`); what is normal for a team is for its alerts.
 
 use serde::{Deserialize, Serialize};
 
