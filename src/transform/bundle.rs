@@ -191,8 +191,8 @@ impl Bundle {
         self.decimal
     }
 
-    pub(crate) fn region(&self) -> Option<String> {
-        self.region.clone()
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// Whether a stage ran out of time too often.

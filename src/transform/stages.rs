@@ -14,7 +14,7 @@ use super::compile::{Program, StageCode};
 use super::error::{ScriptError, code};
 use super::handle::MapHandle;
 use super::limits::Stopped;
-use super::made::{Hints, Made, Scripted, StageTrace, TraceOutcome};
+use super::made::{Hints, Made, Scripted, StageTrace};
 use super::manifest::{OnError, Subject};
 use super::results::{Outcome, read_result};
 use super::script_context::{Context, ScriptContext};
@@ -56,14 +56,14 @@ impl Again {
 }
 
 /// One event on its way through the stages.
-struct Item {
-    event: MapHandle,
-    hints: Hints,
+pub(crate) struct Item {
+    pub(crate) event: MapHandle,
+    pub(crate) hints: Hints,
     child: u32,
 }
 
 /// What one stage made of one event.
-enum Step {
+pub(crate) enum Step {
     /// It does not run for this event.
     Skipped(Item),
     Items(Vec<Item>),
@@ -328,42 +328,6 @@ impl Run<'_> {
         Step::Items(items)
     }
 
-    /// An event as a trace shows it.
-    fn shown(&self, event: &MapHandle) -> Value {
-        Value::Object(without_comfort(event.copy(), self.absent))
-    }
-
-    /// Writes down what a stage did.
-    fn trace(&self, traces: &mut Vec<StageTrace>, stage: &StageCode, before: Value, step: &Step) {
-        let session = &self.program.session;
-        let ran = !matches!(step, Step::Skipped(_));
-        let (outcome, events) = match step {
-            Step::Skipped(_) => (TraceOutcome::Skipped, vec![before]),
-            Step::Dropped(reason) => (TraceOutcome::Dropped(reason.clone()), Vec::new()),
-            Step::Failed(error) => (TraceOutcome::Failed(error.clone()), Vec::new()),
-            Step::Items(items) => {
-                let events: Vec<Value> = items.iter().map(|item| self.shown(&item.event)).collect();
-                let failed = items[0].hints.failed_stages.last();
-                let outcome = match failed.filter(|error| *error.stage == *stage.name) {
-                    Some(error) => TraceOutcome::Failed(error.clone()),
-                    None if events.len() > 1 => TraceOutcome::Split,
-                    None if events[0] == before => TraceOutcome::Unchanged,
-                    None => TraceOutcome::Changed,
-                };
-                (outcome, events)
-            }
-        };
-        let handler = stage.handler(self.event.call()).filter(|_| ran);
-        traces.push(StageTrace {
-            stage: stage.name.to_string(),
-            handler: handler.map(str::to_owned),
-            outcome,
-            events,
-            operations: if ran { session.watch.operations() } else { 0 },
-            printed: session.take_printed(),
-        });
-    }
-
     /// The events as the stages behind get them.
     fn finish(&self, items: Vec<Item>) -> Made {
         let mut events = Vec::with_capacity(items.len());
@@ -393,7 +357,7 @@ fn guarantee(event: &MapHandle) {
 }
 
 /// The fields without what was put there for the script's comfort and stayed empty.
-fn without_comfort(mut fields: Object, absent: [bool; 3]) -> Object {
+pub(crate) fn without_comfort(mut fields: Object, absent: [bool; 3]) -> Object {
     for (name, was_absent) in GUARANTEED.into_iter().zip(absent) {
         let is_empty = fields.get(name).and_then(Value::as_object).is_some_and(Object::is_empty);
         if is_empty && was_absent {
