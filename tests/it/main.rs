@@ -6,6 +6,8 @@
 
 mod crash;
 mod delivery;
+mod fixtures;
+mod offline;
 mod relay;
 mod scripts;
 mod support;
