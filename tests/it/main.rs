@@ -7,6 +7,8 @@
 mod conservation;
 mod crash;
 mod delivery;
+mod fixtures;
+mod offline;
 mod relay;
 mod scripts;
 mod support;

@@ -175,7 +175,10 @@ impl<'a> Planner<'a> {
         let (plan, setup) = (&mut self.plan, self.world.setup());
         for part in processed.prepared.result.as_deref().unwrap_or_default() {
             let verdict = &part.verdict;
-            add(&mut plan.guard, &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()));
+            add(
+                &mut plan.guard,
+                &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()),
+            );
             if let Some(until) = verdict.park_until {
                 let (from, to) = self.parked.unwrap_or((until, until));
                 self.parked = Some((from.min(until), to.max(until)));
@@ -192,7 +195,10 @@ impl<'a> Planner<'a> {
             }
             for error in &part.hints.failed_stages {
                 let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-                add(&mut plan.errors, &format!("{} {}{line} (sent as it came)", error.code, error.file));
+                add(
+                    &mut plan.errors,
+                    &format!("{} {}{line} (sent as it came)", error.code, error.file),
+                );
             }
         }
     }
@@ -203,7 +209,10 @@ impl<'a> Planner<'a> {
         add(&mut plan.outcomes, outcome.trim_end());
         if let Some(letter) = &report.letter {
             let detail = |name: &str| letter.detail.as_ref().and_then(|detail| detail.get(name));
-            let place = match (detail("file").and_then(Value::as_str), detail("line").and_then(Value::as_u64)) {
+            let place = match (
+                detail("file").and_then(Value::as_str),
+                detail("line").and_then(Value::as_u64),
+            ) {
                 (Some(file), Some(line)) => format!(" {file}:{line}"),
                 (Some(file), None) => format!(" {file}"),
                 (None, _) => String::new(),
