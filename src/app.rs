@@ -19,8 +19,8 @@ use crate::destination::customerio::client::{Client, ClientConfig};
 use crate::destination::customerio::limits;
 use crate::emulator::{self, Emulator};
 use crate::ingest::Intake;
-use crate::journal::Journal;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::journal::{Journal, JournalError};
 use crate::relay::{self, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
@@ -30,8 +30,10 @@ use crate::transform::reload::{self, Reloaded, Reloader, Watching};
 const EMULATOR_PORT: u16 = 8090;
 /// How long requests may take to end when the door closes.
 const DOOR_CLOSES_WITHIN: Duration = Duration::from_secs(3);
-/// How often the journal forgets what has expired.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often a journal that somebody holds is tried again at the start, 50 ms apart.
+const LOOKS_FOR_THE_JOURNAL: usize = 60;
+/// How often the journal takes one small step of forgetting what has expired.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A running Segue.
 pub struct App {
@@ -218,7 +220,23 @@ pub fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<A
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    Ok(Arc::new(SqliteJournal::open(journal_options(config), Arc::clone(clock))?))
+    let open = || SqliteJournal::open(journal_options(config), Arc::clone(clock));
+    Ok(Arc::new(when_free(open, || std::thread::sleep(Duration::from_millis(50)))?))
+}
+
+/// Opens the journal, patiently: an operator's command that looks into it while no server runs holds
+/// it for a moment, and must not keep a server from starting.
+fn when_free<T>(
+    mut open: impl FnMut() -> Result<T, JournalError>,
+    mut wait: impl FnMut(),
+) -> Result<T, JournalError> {
+    for _ in 0..LOOKS_FOR_THE_JOURNAL {
+        match open() {
+            Err(JournalError::InUse(_)) => wait(),
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 /// The journal's options from the configuration.
@@ -292,5 +310,30 @@ async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
         if let Ok(Err(error)) = journal.maintain(clock.now()).await {
             tracing::warn!(%error, "the journal could not forget what has expired; trying again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_somebody_only_looks_into_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { directory: folder.path().into(), ..SqliteOptions::default() };
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
+        let open = || SqliteJournal::open(options.clone(), Arc::clone(&clock));
+        let mut looker = Some(open().unwrap());
+        let mut waits = 0;
+
+        let opened = when_free(open, || {
+            waits += 1;
+            looker = looker.take().filter(|_| waits < 3);
+        });
+
+        assert!(opened.is_ok());
+        assert_eq!(waits, 3);
+        let still_held = when_free(open, || waits += 1);
+        assert!(matches!(still_held, Err(JournalError::InUse(_))), "a server that stays is told of");
     }
 }

@@ -291,7 +291,12 @@ mod tests {
     fn a_row_names_the_event_whatever_its_shape() {
         let table = [
             ("as usual", r#"{"type":"track","event":"Paid","messageId":"m"}"#, "track Paid", "m"),
-            ("a number for an id", r#"{"type":"page","name":"Home","messageId":7}"#, "page Home", "7"),
+            (
+                "a number for an id",
+                r#"{"type":"page","name":"Home","messageId":7}"#,
+                "page Home",
+                "7",
+            ),
             ("no name", r#"{"type":"identify","messageId":"m"}"#, "identify", "m"),
             ("an odd type", r#"{"type":[],"messageId":"m"}"#, "", "m"),
             ("no JSON", "{", "", ""),
@@ -304,7 +309,11 @@ mod tests {
                 bundle: "abc".into(),
                 call: Ok(RawCall::new(Arrival::default(), body.to_owned().into())),
             });
-            assert_eq!((row.event.as_str(), row.message_id.as_str()), (event, message_id), "{what}");
+            assert_eq!(
+                (row.event.as_str(), row.message_id.as_str()),
+                (event, message_id),
+                "{what}"
+            );
         }
     }
 

@@ -110,7 +110,8 @@ impl ResponseError for AdminError {
             }
             // Lets a browser ask for the token.
             Self::MissingToken | Self::InvalidToken => {
-                response.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="Segue operator""#));
+                response
+                    .insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="Segue operator""#));
             }
             _ => {}
         }

@@ -3,7 +3,7 @@
 //! `unavailable`: no events are taken. `degraded`: they are taken and kept, but somebody should look.
 //! Every reason has a stable code and a sentence that says what to do.
 //!
-//! Not here: numbers over time ([`super::metrics`]); what is normal for a team is for its alerts.
+//! Not here: numbers over time (`super::metrics`); what is normal for a team is for its alerts.
 
 use serde::{Deserialize, Serialize};
 
@@ -120,12 +120,17 @@ impl Health {
 
     fn judge_scripts(&mut self, picture: &Picture) {
         if let Some(why) = &picture.broken_scripts {
-            let message = format!("the scripts on disk cannot be used, {} stays in force: {why}", picture.bundle);
+            let message = format!(
+                "the scripts on disk cannot be used, {} stays in force: {why}",
+                picture.bundle
+            );
             self.add(Status::Degraded, "broken_scripts", message);
         }
         if !picture.suspended_stages.is_empty() {
             let stages = picture.suspended_stages.join(", ");
-            let message = format!("stages of the scripts ran out of time too often and are left out: {stages}. Make them faster and reload");
+            let message = format!(
+                "stages of the scripts ran out of time too often and are left out: {stages}. Make them faster and reload"
+            );
             self.add(Status::Degraded, "suspended_stages", message);
         }
     }
@@ -148,7 +153,9 @@ impl Health {
         let floor = picture.disk_floor_bytes;
         let Some(free) = picture.journal.disk_free_bytes else { return };
         if picture.journal.full.is_none() && free < floor.saturating_mul(2) {
-            let message = format!("the journal's disk has {free} bytes free; below {floor} no events are taken (disk_floor_bytes)");
+            let message = format!(
+                "the journal's disk has {free} bytes free; below {floor} no events are taken (disk_floor_bytes)"
+            );
             self.add(Status::Degraded, "disk_low", message);
         }
     }
@@ -184,7 +191,13 @@ mod tests {
     #[test]
     fn each_trouble_has_its_status_its_code_and_what_to_do() {
         let paused = Some((Time::from_secs(0), 401));
-        type Row = (&'static str, Box<dyn Fn(&mut Picture)>, Status, &'static [&'static str], &'static str);
+        type Row = (
+            &'static str,
+            Box<dyn Fn(&mut Picture)>,
+            Status,
+            &'static [&'static str],
+            &'static str,
+        );
         #[rustfmt::skip]
         let table: Vec<Row> = vec![
             ("all is well", Box::new(|_| {}), Status::Ready, &[], ""),
@@ -221,9 +234,11 @@ mod tests {
             let health = Health::of(&picture);
 
             assert_eq!(health.status, status, "{what}");
-            let found: Vec<&str> = health.reasons.iter().map(|reason| reason.code.as_str()).collect();
+            let found: Vec<&str> =
+                health.reasons.iter().map(|reason| reason.code.as_str()).collect();
             assert_eq!(found, codes, "{what}");
-            let said = health.reasons.first().map(|reason| reason.message.as_str()).unwrap_or_default();
+            let said =
+                health.reasons.first().map(|reason| reason.message.as_str()).unwrap_or_default();
             assert!(said.contains(says), "{what}: {said}");
         }
     }

@@ -130,18 +130,15 @@ async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
 }
 
 async fn show(admin: web::Data<Admin>, seq: web::Path<String>) -> Answer {
-    let seq = seq
-        .parse()
-        .map_err(|_| AdminError::BadRequest("the number of a dead letter is a whole number".into()))?;
+    let seq = seq.parse().map_err(|_| {
+        AdminError::BadRequest("the number of a dead letter is a whole number".into())
+    })?;
     let admin = admin.into_inner();
     let asked = admin.ask(move |admin| dead_letters::show(admin.journal.as_ref(), seq));
     asked.await.map(|letter| found(&letter))
 }
 
-async fn redrive(
-    admin: web::Data<Admin>,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> Answer {
+async fn redrive(admin: web::Data<Admin>, body: Result<web::Bytes, actix_web::Error>) -> Answer {
     let request: Redrive = read(body)?;
     let admin = admin.into_inner();
     let now = admin.clock.now();
@@ -176,7 +173,8 @@ fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, AdminError> {
 }
 
 fn read<T: DeserializeOwned>(body: Result<web::Bytes, actix_web::Error>) -> Result<T, AdminError> {
-    let refused = |error: String| AdminError::BadRequest(format!("the body cannot be read: {error}"));
+    let refused =
+        |error: String| AdminError::BadRequest(format!("the body cannot be read: {error}"));
     let body = body.map_err(|error| refused(error.to_string()))?;
     serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))
 }

@@ -24,6 +24,8 @@ pub(super) const CLASSES: &str = "segue_guard_verdicts_total";
 pub(super) const POSTPONED: &str = "segue_events_postponed_total";
 /// Exit events that became dead letters, by `source` and `reason`.
 pub(super) const EXITS: &str = "segue_exit_events_dead_lettered_total";
+/// Requests to the operator's listener that were refused before they were looked at, by `code`.
+pub(super) const REFUSED: &str = "segue_admin_refused_total";
 
 /// What the whole process counts since its start.
 pub(super) struct ProcessMetrics(Option<PrometheusHandle>);
@@ -40,6 +42,7 @@ impl ProcessMetrics {
             describe_counter!(CLASSES, "Events that ended or went out of line, by the guard's class and action, since the start.");
             describe_counter!(POSTPONED, "Events put out of line, since the start.");
             describe_counter!(EXITS, "Exit events that became dead letters, since the start.");
+            describe_counter!(REFUSED, "Requests to the operator's listener without the right token or from a foreign page, since the start.");
             Some(handle)
         });
         Self(installed.clone())
@@ -89,14 +92,22 @@ pub(super) fn exposition(picture: &Picture) -> String {
 }
 
 fn events(totals: &[Total], pending: &Pending) {
-    describe_counter!("segue_events_accepted_total", "Events answered with 200, duplicates too. accepted + redriven = delivered + dropped + dead_lettered + pending.");
-    describe_counter!("segue_events_redriven_total", "Dead letters that were sent on their way again, by the reason that they had.");
+    describe_counter!(
+        "segue_events_accepted_total",
+        "Events answered with 200, duplicates too. accepted + redriven = delivered + dropped + dead_lettered + pending."
+    );
+    describe_counter!(
+        "segue_events_redriven_total",
+        "Dead letters that were sent on their way again, by the reason that they had."
+    );
     describe_counter!("segue_events_total", "Events that ended, by outcome and reason.");
     describe_gauge!("segue_events_pending", "Events without an outcome, by where they wait.");
     for ((source, outcome, reason), count) in without_labels(totals) {
         let source = source.to_owned();
         match outcome {
-            "accepted" => counter!("segue_events_accepted_total", "source" => source).absolute(count),
+            "accepted" => {
+                counter!("segue_events_accepted_total", "source" => source).absolute(count)
+            }
             "redriven" => {
                 let labels = [("source", source), ("reason", reason)];
                 counter!("segue_events_redriven_total", &labels).absolute(count);
@@ -138,13 +149,19 @@ fn plain(reason: &str) -> String {
 
 fn journal(picture: &Picture) {
     let journal = &picture.journal;
-    describe_gauge!("segue_oldest_pending_age_seconds", "Age of the oldest event in the queues, since it was accepted; 0 when none waits.");
+    describe_gauge!(
+        "segue_oldest_pending_age_seconds",
+        "Age of the oldest event in the queues, since it was accepted; 0 when none waits."
+    );
     gauge!("segue_oldest_pending_age_seconds").set(picture.oldest_pending_age().as_secs_f64());
     describe_gauge!("segue_journal_bytes", "Size of the journal's files.");
     gauge!("segue_journal_bytes").set(float(journal.size_bytes));
     describe_gauge!("segue_journal_full", "1 while no events are taken.");
     gauge!("segue_journal_full").set(flag(journal.full.is_some()));
-    describe_counter!("segue_journal_corrupt_records_total", "Records that did not match their checksum, since the start.");
+    describe_counter!(
+        "segue_journal_corrupt_records_total",
+        "Records that did not match their checksum, since the start."
+    );
     counter!("segue_journal_corrupt_records_total").absolute(journal.corrupt_records);
     if let Some(free) = journal.disk_free_bytes {
         describe_gauge!("segue_disk_free_bytes", "Free bytes on the journal's disk.");
@@ -157,12 +174,22 @@ fn relay(picture: &Picture) {
     gauge!("segue_relay_up").set(flag(picture.relay.is_some()));
     let Some(relay) = picture.relay else { return };
     let standing = relay.standing;
-    describe_gauge!("segue_delivery_paused", "1 while nothing is sent because the credentials are refused.");
+    describe_gauge!(
+        "segue_delivery_paused",
+        "1 while nothing is sent because the credentials are refused."
+    );
     gauge!("segue_delivery_paused").set(flag(standing.paused.is_some()));
-    describe_gauge!("segue_breaker_open", "1 while most requests to Customer.io fail and only probes are sent.");
+    describe_gauge!(
+        "segue_breaker_open",
+        "1 while most requests to Customer.io fail and only probes are sent."
+    );
     gauge!("segue_breaker_open").set(flag(standing.breaker_open));
     let counts = [
-        ("segue_requests_in_flight", "Requests to Customer.io without an answer yet.", standing.in_flight),
+        (
+            "segue_requests_in_flight",
+            "Requests to Customer.io without an answer yet.",
+            standing.in_flight,
+        ),
         ("segue_operations_waiting", "Operations in memory that wait or fly.", standing.items),
         ("segue_events_in_memory", "Events in memory without an outcome.", relay.unsettled),
     ];
@@ -179,12 +206,21 @@ fn scripts(picture: &Picture) {
     gauge!("segue_start_time_seconds").set(picture.started_at.millis() as f64 / 1000.0);
     describe_gauge!("segue_bundle_info", "1, with the hash of the scripts in force.");
     gauge!("segue_bundle_info", "bundle" => picture.bundle.clone()).set(1.0);
-    describe_gauge!("segue_scripts_broken", "1 while the scripts on disk cannot be used and the last good ones stay.");
+    describe_gauge!(
+        "segue_scripts_broken",
+        "1 while the scripts on disk cannot be used and the last good ones stay."
+    );
     gauge!("segue_scripts_broken").set(flag(picture.broken_scripts.is_some()));
-    describe_gauge!("segue_scripts_suspended_stages", "Stages that are left out because they ran out of time too often.");
+    describe_gauge!(
+        "segue_scripts_suspended_stages",
+        "Stages that are left out because they ran out of time too often."
+    );
     let suspended = u64::try_from(picture.suspended_stages.len()).unwrap_or(u64::MAX);
     gauge!("segue_scripts_suspended_stages").set(float(suspended));
-    describe_gauge!("segue_exit_dead_letters", "Exit events among the dead letters of the last day.");
+    describe_gauge!(
+        "segue_exit_dead_letters",
+        "Exit events among the dead letters of the last day."
+    );
     let exits = u64::try_from(picture.exits.count).unwrap_or(u64::MAX);
     gauge!("segue_exit_dead_letters").set(float(exits));
 }

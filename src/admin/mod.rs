@@ -7,12 +7,12 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`picture`] | everything that is known at one moment |
-//! | [`health`], [`metrics`], [`status`] | what that picture says: to a probe, to Prometheus, to a person |
+//! | `picture` | everything that is known at one moment |
+//! | [`health`], `metrics`, [`status`] | what that picture says: to a probe, to Prometheus, to a person |
 //! | [`dead_letters`], [`story`] | what could not be sent; what happened to whom |
 //! | [`scripts`] | reload |
-//! | [`watch`] | what the journal's counters do not tell |
-//! | [`access`], [`http`], [`socket`] | who may ask, and where |
+//! | `watch` | what the journal's counters do not tell |
+//! | `access`, `http`, `socket` | who may ask, and where |
 //!
 //! Not here: the listener for events ([`crate::server`]), how the command line shows the answers
 //! ([`crate::cli`]).

@@ -1,6 +1,6 @@
 //! What a running Segue is doing, in numbers for a person.
 //!
-//! Not here: whether that is good ([`super::health`]); numbers over time ([`super::metrics`]).
+//! Not here: whether that is good ([`super::health`]); numbers over time (`super::metrics`).
 
 use std::path::Path;
 

@@ -136,7 +136,8 @@ impl Metrics {
 
     #[allow(clippy::float_cmp)] // whole numbers
     fn check_conservation(&self) {
-        let came = self.sum("segue_events_accepted_total") + self.sum("segue_events_redriven_total");
+        let came =
+            self.sum("segue_events_accepted_total") + self.sum("segue_events_redriven_total");
         let went = self.sum("segue_events_total") + self.sum("segue_events_pending");
         assert_eq!(came, went, "accepted + redriven = ended + pending:\n{}", self.0);
     }

@@ -53,7 +53,7 @@ struct Exit {
 /// Exit events among the dead letters of the last day.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Exits {
-    /// How many; [`MOST_EXITS`] stands for that many or more.
+    /// How many; at 1000, that many or more.
     pub count: usize,
     /// Their reasons, each once.
     pub reasons: Vec<&'static str>,

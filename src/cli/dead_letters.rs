@@ -61,7 +61,9 @@ struct ShowArgs {
 ///
 /// They go to the end of their queue, with the class that they had. Damaged ones stay.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  segue dead-letters redrive --reason script_failed --source web")]
+#[command(
+    after_help = "Example:\n  segue dead-letters redrive --reason script_failed --source web"
+)]
 struct RedriveArgs {
     /// Only the one with this number.
     seq: Option<u64>,
@@ -130,8 +132,13 @@ fn list(args: ListArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if !args.operator.json {
         match (shown, after) {
             (0, _) => writeln!(out, "No dead letters.")?,
-            (_, Some(_)) => writeln!(out, "\n{shown} shown, and there are more: --limit N, --all, or a filter.")?,
-            (_, None) => writeln!(out, "\n{shown} shown. One with its payload: segue dead-letters show SEQ")?,
+            (_, Some(_)) => writeln!(
+                out,
+                "\n{shown} shown, and there are more: --limit N, --all, or a filter."
+            )?,
+            (_, None) => {
+                writeln!(out, "\n{shown} shown. One with its payload: segue dead-letters show SEQ")?
+            }
         }
     }
     desk.leave()?;

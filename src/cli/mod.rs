@@ -5,6 +5,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod emulate;
 pub mod explain;
+pub mod init;
 pub mod map;
 mod offline;
 pub mod operator;
@@ -36,6 +37,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
+    Init(init::InitArgs),
     Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
     Status(status::StatusArgs),
@@ -57,6 +59,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::Init(args) => init::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
             Command::Status(args) => status::run(args),

@@ -64,7 +64,10 @@ pub(super) fn reach(args: &OperatorArgs) -> anyhow::Result<Reach> {
     }
     let folder = place.options.directory.clone();
     if !folder.join("journal.db").exists() {
-        bail!("no Segue listens at {}, and there is no journal in that folder", place.socket().display());
+        bail!(
+            "no Segue listens at {}, and there is no journal in that folder",
+            place.socket().display()
+        );
     }
     match SqliteJournal::open(place.options.clone(), Arc::new(SystemClock)) {
         Ok(journal) => {
@@ -180,7 +183,9 @@ struct Place {
 impl Place {
     fn of(args: &OperatorArgs) -> anyhow::Result<Self> {
         let (options, admin) = match &args.data_dir {
-            Some(folder) => (SqliteOptions { directory: folder.clone(), ..SqliteOptions::default() }, None),
+            Some(folder) => {
+                (SqliteOptions { directory: folder.clone(), ..SqliteOptions::default() }, None)
+            }
             None => {
                 let config = config::load(args.config.as_deref())?.config;
                 (app::journal_options(&config), Some(config.admin))
@@ -204,7 +209,9 @@ impl Place {
                 Ok(Some(Server::new(http, "http://segue".into(), None)?))
             }
             Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput => Ok(None),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput => {
+                    Ok(None)
+                }
                 ErrorKind::PermissionDenied => bail!(
                     "{} is for the user who runs Segue: run this as that user",
                     socket.display()

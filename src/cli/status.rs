@@ -45,13 +45,23 @@ fn printed(status: &Status) -> String {
     let Status { events, pending, .. } = status;
     let waiting = format!(
         "{} pending: {} live, {} backfill, {} parked, {} held, {} to be tried again",
-        pending.total(), pending.live, pending.backfill, pending.parked, pending.held, pending.retry
+        pending.total(),
+        pending.live,
+        pending.backfill,
+        pending.parked,
+        pending.held,
+        pending.retry
     );
     let so_far = format!(
         "{} accepted + {} redriven = {} delivered + {} dropped + {} dead-lettered + {} pending",
-        events.accepted, events.redriven, events.delivered, events.dropped, events.dead_lettered, pending.total()
+        events.accepted,
+        events.redriven,
+        events.delivered,
+        events.dropped,
+        events.dead_lettered,
+        pending.total()
     );
-    let free = status.journal.disk_free_bytes.map_or("unknown".into(), bytes);
+    let free = status.journal.disk_free_bytes.map_or("an unknown number of bytes".into(), bytes);
     let mut lines = vec![
         ("segue", format!("{}, up since {}", status.version, status.started_at)),
         ("health", status.health.status.as_str().to_owned()),
@@ -64,10 +74,20 @@ fn printed(status: &Status) -> String {
         ("oldest", format!("{} s in the queue", status.oldest_pending_seconds)),
         ("delivery", delivery(status)),
         ("scripts", scripts(status)),
-        ("journal", format!("{}, {}, {free} free on its disk", status.journal.folder, bytes(status.journal.size_bytes))),
+        (
+            "journal",
+            format!(
+                "{}, {}, {free} free on its disk",
+                status.journal.folder,
+                bytes(status.journal.size_bytes)
+            ),
+        ),
         ("sources", status.sources.join(", ")),
     ]);
-    let line = |(name, value): (&str, String)| format!("{name:9} {}\n", printable(&value));
+    let line = |(name, value): (&str, String)| {
+        let value: Vec<String> = value.lines().map(printable).collect();
+        format!("{name:9} {}\n", value.join("\n          "))
+    };
     lines.into_iter().map(line).collect()
 }
 
@@ -79,7 +99,9 @@ fn delivery(status: &Status) -> String {
             format!("Customer.io {} by {}", destination.region, destination.transport)
         }
     };
-    let Some(delivery) = &status.delivery else { return format!("to {to}: no answer from the relay") };
+    let Some(delivery) = &status.delivery else {
+        return format!("to {to}: no answer from the relay");
+    };
     let state = match (&delivery.paused_since, delivery.paused_by, delivery.breaker_open) {
         (Some(since), Some(by), _) => format!("PAUSED since {since} by status {by}"),
         (_, _, true) => "BREAKER OPEN, trying one request at a time".into(),
@@ -111,7 +133,10 @@ mod tests {
 
     #[test]
     fn trouble_stands_where_a_person_looks_first() {
-        let reason = Reason { code: "credentials_refused".into(), message: "nothing is sent".into() };
+        let reason = Reason {
+            code: "credentials_refused".into(),
+            message: "nothing is sent\nuntil somebody looks".into(),
+        };
         let status = Status {
             version: "1.0.0".into(),
             started_at: "2026-01-15T12:00:00.000Z".into(),
@@ -129,8 +154,17 @@ mod tests {
                 breaker_open: false,
                 rate: 300,
             }),
-            scripts: Scripts { bundle: "abc".into(), folder: None, broken: None, suspended_stages: vec![] },
-            journal: Store { folder: "/data".into(), size_bytes: 2048, disk_free_bytes: None },
+            scripts: Scripts {
+                bundle: "abc".into(),
+                folder: None,
+                broken: None,
+                suspended_stages: vec![],
+            },
+            journal: Store {
+                folder: "/data".into(),
+                size_bytes: 2048,
+                disk_free_bytes: Some(1 << 30),
+            },
             destination: Destination {
                 kind: DestinationKind::Customerio,
                 region: "eu".into(),
@@ -139,6 +173,18 @@ mod tests {
             sources: vec!["web".into(), "app".into()],
         };
 
-        insta::assert_snapshot!(printed(&status), @"");
+        insta::assert_snapshot!(printed(&status), @r"
+        segue     1.0.0, up since 2026-01-15T12:00:00.000Z
+        health    degraded
+                  credentials_refused: nothing is sent
+                  until somebody looks
+        events    5 accepted + 0 redriven = 2 delivered + 1 dropped + 0 dead-lettered + 2 pending
+        waiting   2 pending: 1 live, 0 backfill, 1 parked, 0 held, 0 to be tried again
+        oldest    60 s in the queue
+        delivery  to Customer.io eu by v2: PAUSED since 2026-01-15T12:00:01.000Z by status 401; 1 events in memory, 1 operations, 0 requests in flight, at most 300 a second
+        scripts   abc (shipped)
+        journal   /data, 2.00 KiB, 1.00 GiB free on its disk
+        sources   web, app
+        ");
     }
 }

@@ -58,6 +58,9 @@ mod tests {
         table.add(vec!["7".into(), "Überweisung".into()]);
         table.add(vec!["1234".into(), "\u{1b}[2J\nx".into()]);
 
-        assert_eq!(table.to_string(), "SEQ   EVENT\n7     Überweisung\n1234  \u{fffd}[2J\u{fffd}x\n");
+        assert_eq!(
+            table.to_string(),
+            "SEQ   EVENT\n7     Überweisung\n1234  \u{fffd}[2J\u{fffd}x\n"
+        );
     }
 }

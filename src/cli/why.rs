@@ -71,16 +71,30 @@ fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut table = Table::new(&[
-        "SETTLED", "SOURCE", "EVENT", "MESSAGE", "PERSON", "CLASS", "ACTION", "OUTCOME", "ANSWER", "SCRIPTS",
+        "SETTLED", "SOURCE", "EVENT", "MESSAGE", "PERSON", "CLASS", "ACTION", "OUTCOME", "ANSWER",
+        "SCRIPTS",
     ]);
     for event in &story.events {
         let outcome = match event.reason.as_str() {
             "" => event.outcome.clone(),
             reason => format!("{} ({reason})", event.outcome),
         };
-        let Chapter { at, source, event: name, message_id, person, class, action, answer, bundle, .. } = event;
+        let Chapter {
+            at,
+            source,
+            event: name,
+            message_id,
+            person,
+            class,
+            action,
+            answer,
+            bundle,
+            ..
+        } = event;
         let cells = [at, source, name, message_id, person, class, action, &outcome, answer, bundle];
-        table.add(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell.clone() }).into());
+        table.add(
+            cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell.clone() }).into(),
+        );
     }
     write!(out, "{table}")?;
     if story.events.last().is_some_and(|event| event.outcome == "dead_lettered") {

@@ -128,7 +128,7 @@ impl Source<'_> {
     fn about(&self, key: &str, value: &str, message: &str) -> ConfigError {
         let at = self.text.match_indices(key).map(|(at, _)| at).find(|at| {
             let line = self.text[*at..].lines().next().unwrap_or_default();
-            line.contains(value)
+            (value.is_empty() || line.contains(&format!("\"{value}\"")))
                 && !self.text[..*at]
                     .lines()
                     .last()
@@ -147,23 +147,7 @@ fn expand(
 ) -> Result<(), String> {
     match value {
         toml::Value::String(text) => {
-            while let Some(start) = text.find("${") {
-                let Some(length) = text[start..].find('}') else { break };
-                let name = text[start + 2..start + length].to_owned();
-                let said = environment(&name).filter(|said| !said.is_empty()).ok_or(name)?;
-                let rest = text.split_off(start + length + 1);
-                text.truncate(start);
-                text.push_str(&said);
-                if !rest.contains("${") {
-                    text.push_str(&rest);
-                    break;
-                }
-                // What a variable holds is never expanded again.
-                let mut rest = toml::Value::String(rest);
-                expand(&mut rest, environment)?;
-                text.push_str(rest.as_str().unwrap_or_default());
-                break;
-            }
+            *text = expand_text(text, environment)?;
             Ok(())
         }
         toml::Value::Array(items) => {
@@ -176,6 +160,22 @@ fn expand(
     }
 }
 
+/// What a variable holds is never expanded again.
+fn expand_text(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${")
+        && let Some((name, behind)) = after.split_once('}')
+    {
+        expanded.push_str(before);
+        let said = environment(name).filter(|said| !said.is_empty());
+        expanded.push_str(&said.ok_or_else(|| name.to_owned())?);
+        rest = behind;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
 fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     let listen = address(source, "listen", &config.listen)?;
     if config.source.is_empty() {
@@ -186,7 +186,14 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     }
     for (at, one) in config.source.iter().enumerate() {
         check_source(one, listen, source)?;
-        if config.source[..at].iter().any(|other| other.name == one.name) {
+        let others = &config.source[..at];
+        if let Some(other) = others.iter().find(|other| shares_a_key(other, one)) {
+            return Err(source.about("name", &one.name, &format!(
+                "sources {:?} and {:?} have the same write key: events could not be told apart",
+                other.name, one.name
+            )));
+        }
+        if others.iter().any(|other| other.name == one.name) {
             return Err(source.about(
                 "name",
                 &one.name,
@@ -224,6 +231,10 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         ));
     }
     config.guard.check().map_err(|message| source.about("[guard", "", &message))
+}
+
+fn shares_a_key(one: &super::SourceConfig, other: &super::SourceConfig) -> bool {
+    one.write_keys.iter().any(|key| other.write_keys.contains(key))
 }
 
 fn check_source(

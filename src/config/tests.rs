@@ -59,6 +59,12 @@ fn every_mistake_is_named_with_its_line() {
             "reachable from outside",
         ),
         ("two of a name", format!("{MINIMAL}[[source]]\nname = \"web\"\n"), Some(3), "two sources"),
+        (
+            "one key of two sources",
+            format!("{MINIMAL}write_keys = [\"k\"]\n[[source]]\nname = \"b\"\nwrite_keys = [\"k\"]\n"),
+            Some(6),
+            "same write key",
+        ),
         ("a bad cutover", format!("{MINIMAL}cutover = \"now\"\n"), Some(4), "must be a time"),
     ];
     for (what, text, line, words) in table {

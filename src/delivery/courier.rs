@@ -1,4 +1,8 @@
-//! The courier: takes items, composes requests, learns from answers, and says how each item ended.
+//! The courier: takes items, composes requests, and says how each item ended.
+//!
+//! Not here: what it learns from answers ([`answers`]).
+
+mod answers;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -8,22 +12,13 @@ use bytes::Bytes;
 use super::backoff::Jitter;
 use super::batch::{self, Room};
 use super::breaker::{Breaker, Gate};
-use super::queues::{Entry, Item, ItemId, Queues, State};
+use super::queues::{Item, ItemId, Queues, State};
 use super::rate::Rate;
 use crate::clock::Time;
 use crate::destination::customerio::Encoded;
-use crate::destination::customerio::response::{Answer, ItemError};
+use crate::destination::customerio::response::ItemError;
 use crate::journal::Seq;
 use crate::spec::Traffic;
-
-/// After this long, a failing person's events are put out of line.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a pause is probed.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// The wait of an item that failed in an outage, as a number of tries.
-const SHORT_WAIT: u32 = 2;
-/// Wait after an answer that asks for patience without saying how long.
-const HOLD: Duration = Duration::from_secs(1);
 
 /// How the courier goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -206,53 +201,6 @@ impl Courier {
         Some(go.max(self.rate.next(now)).min(wake.unwrap_or(Time::NEVER)))
     }
 
-    /// Brings the answer to a request, at `now`.
-    pub fn answer(&mut self, id: FlightId, answer: Answer, now: Time) {
-        if self.pause.as_ref().is_some_and(|pause| pause.probing == Some(id)) {
-            return self.probe_answered(&answer, now);
-        }
-        let Some(items) = self.flights.remove(&id) else { return };
-        match answer {
-            Answer::Accepted { rejected } => {
-                self.breaker.succeeded();
-                self.land(&items, rejected);
-            }
-            Answer::Refused { status, message } => {
-                self.breaker.succeeded();
-                self.split_or(&items, {
-                    Fate::Rejected(
-                        ItemError {
-                            index: 0,
-                            reason: "refused".into(),
-                            field: String::new(),
-                            message,
-                        },
-                        status,
-                    )
-                });
-            }
-            Answer::TooLarge => {
-                self.breaker.succeeded();
-                self.split_or(&items, Fate::TooLarge);
-            }
-            Answer::Unauthorized { status } => {
-                self.breaker.answered();
-                self.pause(&items, status, now);
-            }
-            Answer::TryAgain { status: Some(429 | 408), retry_after, .. } => {
-                self.breaker.answered();
-                self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
-                self.return_all(&items, false);
-            }
-            Answer::TryAgain { status, retry_after, unknown_fate } => {
-                if let Some(after) = retry_after {
-                    self.rate.hold(now.plus(after));
-                }
-                self.try_again(&items, status, unknown_fate, now);
-            }
-        }
-    }
-
     /// Notes that the settlement of a barrier is durable: what is behind it may leave.
     pub fn made_durable(&mut self, id: ItemId) {
         if self.queues.entry(id).is_some_and(|entry| entry.state == State::Landed) {
@@ -368,155 +316,6 @@ impl Courier {
     fn new_flight(&mut self) -> FlightId {
         self.next_flight += 1;
         FlightId(self.next_flight)
-    }
-
-    /// Every item that is not listed is accepted; the last error of an item counts.
-    fn land(&mut self, items: &[ItemId], rejected: Vec<ItemError>) {
-        let mut errors: HashMap<usize, ItemError> =
-            rejected.into_iter().map(|error| (error.index, error)).collect();
-        for (index, &id) in items.iter().enumerate() {
-            match errors.remove(&index) {
-                Some(error) => self.settle(id, Fate::Rejected(error, 207)),
-                None if self.queues.entry(id).is_some_and(|entry| entry.item.barrier) => {
-                    self.queues.landed(id);
-                    self.settled.push_back(Settled { id, fate: Fate::DeliveredBarrier });
-                }
-                None => self.settle(id, Fate::Delivered),
-            }
-        }
-    }
-
-    fn settle(&mut self, id: ItemId, fate: Fate) {
-        self.queues.remove(id);
-        self.settled.push_back(Settled { id, fate });
-    }
-
-    /// A batch that was refused as a whole is halved until the culprit is alone.
-    fn split_or(&mut self, items: &[ItemId], fate: Fate) {
-        match items {
-            [] => {}
-            [one] => self.settle(*one, fate),
-            _ => self.halve(items, false),
-        }
-    }
-
-    fn halve(&mut self, items: &[ItemId], unknown_fate: bool) {
-        let company = (items.len() / 2).max(1);
-        for &id in items {
-            self.queues.came_back(id, None, |entry| {
-                entry.company = company;
-                entry.unknown_fate |= unknown_fate;
-            });
-        }
-    }
-
-    fn return_all(&mut self, items: &[ItemId], unknown_fate: bool) {
-        for &id in items {
-            self.queues.came_back(id, None, |entry| entry.unknown_fate |= unknown_fate);
-        }
-    }
-
-    /// A failure that may pass. The batch is sent again in halves, down to one item; then only its
-    /// person waits. A probe of the breaker goes the same way: an item that fails all the time must
-    /// not be the only one that is ever tried.
-    fn try_again(&mut self, items: &[ItemId], status: Option<u16>, unknown_fate: bool, now: Time) {
-        let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
-        match items {
-            [one] if outage => {
-                // An outage is nobody's fault, and uses up nobody's budget.
-                let until = now.plus(self.jitter.wait(SHORT_WAIT));
-                self.queues.came_back(*one, Some(until), |entry| entry.unknown_fate |= unknown_fate);
-            }
-            [one] => self.back_off(*one, status, unknown_fate, now),
-            _ => self.halve(items, unknown_fate),
-        }
-    }
-
-    /// One item alone failed: it waits, and its person with it; after a while, out of line.
-    fn back_off(&mut self, id: ItemId, status: Option<u16>, unknown_fate: bool, now: Time) {
-        let at = self.without_pauses(now);
-        let mut tries = 0;
-        let mut first = at;
-        self.queues.came_back(id, None, |entry: &mut Entry| {
-            entry.tries += 1;
-            entry.unknown_fate |= unknown_fate;
-            tries = entry.tries;
-            first = *entry.first_failed.get_or_insert(at);
-        });
-        if at.since(first) > self.config.age_budget {
-            return self.settle(id, Fate::Expired);
-        }
-        let wait = self.jitter.wait(tries);
-        if at.since(first) < PATIENCE {
-            self.queues.came_back(id, Some(now.plus(wait)), |_| {});
-            return;
-        }
-        self.postpone(id, now.plus(wait.max(PATIENCE / 2)), status);
-    }
-
-    /// Takes an item and everything that waits behind it out of line.
-    fn postpone(&mut self, id: ItemId, due: Time, status: Option<u16>) {
-        for other in self.queues.behind(id) {
-            let Some(entry) = self.queues.entry(other) else { continue };
-            if is_out(entry.state) {
-                continue;
-            }
-            let first_failed = entry.first_failed.map(|first| self.with_pauses(first));
-            let status = status.filter(|_| other == id);
-            self.settle(other, Fate::Postponed { due, first_failed, status });
-        }
-    }
-
-    /// Time in which nothing could be sent does not use up anybody's budget.
-    fn without_pauses(&self, now: Time) -> Time {
-        Time::from_millis(now.millis() - self.paused_millis)
-    }
-
-    fn with_pauses(&self, at: Time) -> Time {
-        Time::from_millis(at.millis() + self.paused_millis)
-    }
-
-    /// Refused credentials are nobody's fault: everything waits, nothing is lost.
-    fn pause(&mut self, items: &[ItemId], status: u16, now: Time) {
-        self.return_all(items, false);
-        if self.pause.is_none() {
-            tracing::error!(
-                status,
-                "Customer.io refuses the credentials: sending is paused and nothing is lost; \
-                 check [customerio] site_id, api_key and region"
-            );
-            self.pause = Some(Pause {
-                since: now,
-                status,
-                next_probe: now.plus(PROBE_EVERY),
-                probing: None,
-            });
-        }
-    }
-
-    fn probe(&mut self, now: Time) -> Option<Flight> {
-        let due = self
-            .pause
-            .as_ref()
-            .is_some_and(|pause| pause.probing.is_none() && pause.next_probe <= now);
-        if !due {
-            return None;
-        }
-        let id = self.new_flight();
-        let pause = self.pause.as_mut()?;
-        pause.probing = Some(id);
-        Some(Flight::Probe(id))
-    }
-
-    fn probe_answered(&mut self, answer: &Answer, now: Time) {
-        let Some(pause) = &mut self.pause else { return };
-        pause.probing = None;
-        pause.next_probe = now.plus(PROBE_EVERY);
-        if matches!(answer, Answer::Accepted { .. }) {
-            self.paused_millis += now.millis_since(pause.since).max(0);
-            self.pause = None;
-            tracing::info!("Customer.io accepts the credentials again: sending goes on");
-        }
     }
 }
 

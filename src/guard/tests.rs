@@ -182,6 +182,7 @@ fn a_replay_is_recognised_at_the_door() {
     let old = "2026-03-01T00:00:00Z";
     let aged = Some(Replay::ReceivedAge);
     let named = Some(Replay::Flagged { label: Some("may".into()) });
+    #[allow(clippy::type_complexity)]
     let table: [(&str, Ingress, Option<Option<String>>, Value, Option<Replay>); 7] = [
         ("fresh", Ingress::Webhook, None, json!({"receivedAt": NOW, "timestamp": old}), None),
         ("received long ago", Ingress::Webhook, None, json!({"receivedAt": old}), aged),

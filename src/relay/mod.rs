@@ -13,6 +13,7 @@
 
 mod core;
 mod ledger;
+mod reading;
 mod run;
 mod scripts;
 

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use rhai::debugger::DebuggerCommand;
+use rhai::def_package;
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
@@ -26,10 +27,28 @@ const MOST_VARIABLES: usize = 200;
 const MOST_FUNCTIONS: usize = 200;
 const MOST_MODULES: usize = 32;
 
+def_package! {
+    /// What scripts get of Rhai's own. One package, because Rhai looks for a function in one after
+    /// the other at every call.
+    pub(crate) Natives(module) :
+        ArithmeticPackage,
+        LogicPackage,
+        BasicStringPackage,
+        MoreStringPackage,
+        BasicIteratorPackage,
+        BasicMathPackage,
+        BasicArrayPackage,
+        BasicMapPackage,
+        BasicFnPackage
+    {
+        module.set_id("rhai");
+    }
+}
+
 /// Builds the engine of one script thread.
 pub(crate) fn engine(session: &Rc<Session>) -> Engine {
     let mut engine = Engine::new_raw();
-    register_packages(&mut engine);
+    Natives::new().register_into_engine(&mut engine);
     set_limits(&mut engine, session.bundle.limits());
     watch(&mut engine, session);
     handles::register(&mut engine, session, &arities());
@@ -53,18 +72,6 @@ pub(crate) fn follow_steps(engine: &mut Engine, session: &Rc<Session>) {
             Ok(DebuggerCommand::StepInto)
         },
     );
-}
-
-fn register_packages(engine: &mut Engine) {
-    ArithmeticPackage::new().register_into_engine(engine);
-    LogicPackage::new().register_into_engine(engine);
-    BasicStringPackage::new().register_into_engine(engine);
-    MoreStringPackage::new().register_into_engine(engine);
-    BasicIteratorPackage::new().register_into_engine(engine);
-    BasicMathPackage::new().register_into_engine(engine);
-    BasicArrayPackage::new().register_into_engine(engine);
-    BasicMapPackage::new().register_into_engine(engine);
-    BasicFnPackage::new().register_into_engine(engine);
 }
 
 fn set_limits(engine: &mut Engine, limits: &Limits) {

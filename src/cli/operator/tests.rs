@@ -34,8 +34,12 @@ impl Said {
 /// Runs `segue NAME WORDS` away from the test's own runtime, as a process of its own would.
 async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> {
     let name = name.to_owned();
-    let words: Vec<String> =
-        [name.as_str()].into_iter().chain(words.split_whitespace()).chain(place.iter().copied()).map(String::from).collect();
+    let words: Vec<String> = [name.as_str()]
+        .into_iter()
+        .chain(words.split_whitespace())
+        .chain(place.iter().copied())
+        .map(String::from)
+        .collect();
     let run = move || {
         let mut out = Vec::new();
         let code = match name.as_str() {
@@ -79,7 +83,12 @@ async fn a_dead_letter_is_found_understood_mended_and_sent_by_commands() {
     assert!(letter.contains("script_failed in stage transform"), "{letter}");
     assert!(letter.contains("\"total\": 49.5"), "the payload was asked for: {letter}");
     let status = segue("status", "", &at).await.unwrap().text;
-    assert!(status.contains("1 accepted + 0 redriven = 0 delivered + 0 dropped + 1 dead-lettered + 0 pending"), "{status}");
+    assert!(
+        status.contains(
+            "1 accepted + 0 redriven = 0 delivered + 0 dropped + 1 dead-lettered + 0 pending"
+        ),
+        "{status}"
+    );
 
     scripts(folder.path(), MENDED);
     let reloaded = segue("reload", "", &at).await.unwrap().text;
@@ -193,6 +202,10 @@ fn the_example_in_the_help_of_each_command_can_be_typed() {
     }
     for example in found {
         let read = Cli::try_parse_from(example.split_whitespace());
-        assert!(read.is_ok(), "{example}: {}", read.err().map(|e| e.to_string()).unwrap_or_default());
+        assert!(
+            read.is_ok(),
+            "{example}: {}",
+            read.err().map(|e| e.to_string()).unwrap_or_default()
+        );
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::destination::customerio::response::Answer;
 use crate::journal::Seq;
 use crate::spec::Traffic;
 

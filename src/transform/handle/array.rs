@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rhai::Dynamic;
 use serde_json::Value;
 
-use super::{MapHandle, Node, Refusal, convert};
+use super::{MapHandle, Node, Opened, Refusal, convert};
 use crate::transform::limits::Budget;
 
 /// A handle on an array of the event. Copies of the handle are the same array.
@@ -53,9 +53,32 @@ impl ArrayHandle {
         Some(item.read())
     }
 
-    /// The element at `at` if it is a map.
+    /// The container that an element is.
+    pub(crate) fn open(&self, at: usize) -> Option<Opened> {
+        let items = &mut *self.0.items.borrow_mut();
+        let item = items.get_mut(at)?;
+        if let Node::Plain(value @ (Value::Object(_) | Value::Array(_))) = item {
+            *item = Node::open(value.take(), self.0.depth.get() + 1, self.0.frozen);
+        }
+        item.opened()
+    }
+
+    /// The map that an element is.
     pub(crate) fn map_at(&self, at: usize) -> Option<MapHandle> {
-        MapHandle::of(&self.get(at)?)
+        match self.open(at) {
+            Some(Opened::Map(map)) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Lets `read` look at an element that is a scalar.
+    pub(crate) fn with_scalar<R>(&self, at: usize, read: impl FnOnce(&Value) -> R) -> Option<R> {
+        match self.0.items.borrow().get(at) {
+            Some(Node::Plain(value)) if !(value.is_object() || value.is_array()) => {
+                Some(read(value))
+            }
+            _ => None,
+        }
     }
 
     /// All elements as a script sees them, at this moment.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rhai::Dynamic;
 use serde_json::Value;
 
-use super::{ArrayHandle, MAX_DEPTH, Node, Refusal, convert};
+use super::{ArrayHandle, MAX_DEPTH, Node, Opened, Refusal, convert};
 use crate::spec::Object;
 use crate::transform::limits::Budget;
 
@@ -82,9 +82,29 @@ impl MapHandle {
         }
     }
 
-    /// Reads a field that is a map.
+    /// The container that a field holds.
+    pub(crate) fn open(&self, key: &str) -> Option<Opened> {
+        let data = &mut *self.0.data.borrow_mut();
+        if let Some(at) = data.open_at(key) {
+            return data.open[at].1.opened();
+        }
+        match data.fields.get_mut(key) {
+            Some(value @ (Value::Object(_) | Value::Array(_))) => {
+                let node = Node::open(value.take(), self.0.depth.get() + 1, self.0.frozen);
+                let opened = node.opened();
+                data.open.push((key.to_owned(), node));
+                opened
+            }
+            _ => None,
+        }
+    }
+
+    /// The map that a field holds.
     pub(crate) fn map_at(&self, key: &str) -> Option<Self> {
-        Self::of(&self.get(key))
+        match self.open(key) {
+            Some(Opened::Map(map)) => Some(map),
+            _ => None,
+        }
     }
 
     /// Lets `read` look at a field that holds a scalar, without making a script's value of it.
@@ -275,7 +295,7 @@ impl MapHandle {
 
     /// The child at `key`, made a map when nothing is there; `None` when something else is.
     pub(crate) fn map_or_new(&self, key: &str, budget: &Budget) -> Result<Option<Self>, Refusal> {
-        if self.get(key).is_unit() {
+        if self.is_nothing(key) {
             self.check_writable()?;
             budget.spend(1, key.len())?;
             if self.0.depth.get() + 1 >= MAX_DEPTH {
@@ -288,6 +308,9 @@ impl MapHandle {
 
     /// The child at `key` if it is an array.
     pub(crate) fn array_at(&self, key: &str) -> Option<ArrayHandle> {
-        ArrayHandle::of(&self.get(key))
+        match self.open(key) {
+            Some(Opened::Array(array)) => Some(array),
+            _ => None,
+        }
     }
 }

@@ -47,7 +47,22 @@ pub(crate) enum Node {
     Array(ArrayHandle),
 }
 
+/// A container that has been handed out.
+pub(crate) enum Opened {
+    Map(MapHandle),
+    Array(ArrayHandle),
+}
+
 impl Node {
+    /// The container of this slot, if it has been handed out.
+    pub(crate) fn opened(&self) -> Option<Opened> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Map(map) => Some(Opened::Map(map.clone())),
+            Self::Array(array) => Some(Opened::Array(array.clone())),
+        }
+    }
+
     /// Wraps a container so that it can be handed out; a scalar stays as it is.
     pub(crate) fn open(value: Value, depth: usize, frozen: bool) -> Self {
         match value {

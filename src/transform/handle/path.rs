@@ -1,9 +1,12 @@
 //! Paths into an event: `a.b`, `products[].price` for every element, `products[0]`, `a\.b` for a key
 //! with a dot in it.
 
-use rhai::{Array, Dynamic, Map};
+use std::fmt;
 
-use super::{ArrayHandle, MapHandle, Refusal};
+use rhai::{Array, Dynamic, Map};
+use serde_json::Value;
+
+use super::{ArrayHandle, MapHandle, Opened, Refusal};
 use crate::transform::limits::Budget;
 use crate::transform::script_context::ScriptContext;
 
@@ -95,11 +98,23 @@ impl Slot<'_> {
         }
     }
 
-    /// Whether anything is there, be it `null`.
-    pub(crate) fn is_there(&self) -> bool {
+    /// The map that is there.
+    pub(crate) fn map(&self) -> Option<MapHandle> {
+        let opened = match self {
+            Self::Field(map, key) => map.open(key),
+            Self::Item(array, at) => array.open(*at),
+        };
+        match opened {
+            Some(Opened::Map(map)) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Lets `read` look at a scalar that is there, without making a script's value of it.
+    pub(crate) fn with_scalar<R>(&self, read: impl FnOnce(&Value) -> R) -> Option<R> {
         match self {
-            Self::Field(map, key) => map.has(key),
-            Self::Item(array, at) => *at < array.len(),
+            Self::Field(map, key) => map.with_scalar(key, read),
+            Self::Item(array, at) => array.with_scalar(*at, read),
         }
     }
 
@@ -109,7 +124,7 @@ impl Slot<'_> {
             Self::Field(map, key) if value.is_unit() && !map.has(key) => {
                 map.check_writable()?;
                 budget.spend(1, key.len())?;
-                map.put(key, serde_json::Value::Null);
+                map.put(key, Value::Null);
                 Ok(())
             }
             Self::Field(map, key) => map.set(key, value, budget),
@@ -118,47 +133,72 @@ impl Slot<'_> {
     }
 }
 
-/// Calls `visit` for every slot that the path leads to, with the path of that very slot. A slot whose
+/// The way to a slot, written out only when somebody wants to read it.
+pub(crate) struct Trail<'a> {
+    before: Option<&'a Trail<'a>>,
+    step: TrailStep<'a>,
+}
+
+enum TrailStep<'a> {
+    Root,
+    Key(&'a str),
+    At(usize),
+}
+
+/// `properties.products[2].price`
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(before) = self.before {
+            write!(f, "{before}")?;
+        }
+        match self.step {
+            TrailStep::Root => Ok(()),
+            TrailStep::At(index) => write!(f, "[{index}]"),
+            TrailStep::Key(key) => match self.before {
+                Some(Trail { step: TrailStep::Root, .. }) | None => f.write_str(key),
+                Some(_) => write!(f, ".{key}"),
+            },
+        }
+    }
+}
+
+/// What is done with a slot.
+type Visit<'v, E> = &'v mut dyn FnMut(Slot<'_>, &Trail<'_>) -> Result<(), E>;
+
+/// Calls `visit` for every slot that the path leads to, with the way to that very slot. A slot whose
 /// holder is not there is none.
-pub(crate) fn visit<E>(
-    root: &MapHandle,
-    path: &Path,
-    visit: &mut dyn FnMut(Slot<'_>, &str) -> Result<(), E>,
-) -> Result<(), E> {
-    visit_map(root, &path.steps, &mut String::new(), visit)
+pub(crate) fn visit<E>(root: &MapHandle, path: &Path, visit: Visit<'_, E>) -> Result<(), E> {
+    let trail = Trail { before: None, step: TrailStep::Root };
+    visit_map(root, &path.steps, &trail, visit)
 }
 
 fn visit_map<E>(
     map: &MapHandle,
     steps: &[Step],
-    at: &mut String,
-    visit: &mut dyn FnMut(Slot<'_>, &str) -> Result<(), E>,
+    trail: &Trail<'_>,
+    visit: Visit<'_, E>,
 ) -> Result<(), E> {
     let Some((Step::Key(key), rest)) = steps.split_first() else { return Ok(()) };
-    let length = at.len();
-    if length > 0 {
-        at.push('.');
+    let trail = Trail { before: Some(trail), step: TrailStep::Key(key) };
+    if rest.is_empty() {
+        return visit(Slot::Field(map, key), &trail);
     }
-    at.push_str(key);
-    let result = if rest.is_empty() {
-        visit(Slot::Field(map, key), at)
-    } else {
-        visit_value(&map.get(key), rest, at, visit)
-    };
-    at.truncate(length);
-    result
+    match map.open(key) {
+        Some(child) => visit_open(&child, rest, &trail, visit),
+        None => Ok(()),
+    }
 }
 
-fn visit_value<E>(
-    value: &Dynamic,
+fn visit_open<E>(
+    child: &Opened,
     steps: &[Step],
-    at: &mut String,
-    visit: &mut dyn FnMut(Slot<'_>, &str) -> Result<(), E>,
+    trail: &Trail<'_>,
+    visit: Visit<'_, E>,
 ) -> Result<(), E> {
-    if let Some(map) = MapHandle::of(value) {
-        return visit_map(&map, steps, at, visit);
-    }
-    let Some(array) = ArrayHandle::of(value) else { return Ok(()) };
+    let array = match child {
+        Opened::Map(map) => return visit_map(map, steps, trail, visit),
+        Opened::Array(array) => array,
+    };
     let range = match steps.first() {
         Some(Step::Every) => 0..array.len(),
         Some(Step::At(index)) => match place(array.len(), *index) {
@@ -169,14 +209,12 @@ fn visit_value<E>(
     };
     let rest = &steps[1..];
     for index in range {
-        let length = at.len();
-        at.push_str(&format!("[{index}]"));
+        let trail = Trail { before: Some(trail), step: TrailStep::At(index) };
         if rest.is_empty() {
-            visit(Slot::Item(&array, index), at)?;
-        } else if let Some(item) = array.get(index) {
-            visit_value(&item, rest, at, visit)?;
+            visit(Slot::Item(array, index), &trail)?;
+        } else if let Some(item) = array.open(index) {
+            visit_open(&item, rest, &trail, visit)?;
         }
-        at.truncate(length);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::reading::{Kind, Unread};
 use super::{Answer, Call, Group, Helper};
 use crate::spec::names;
 use crate::transform::error::{code, quoted, refused, throw, throw_about};
-use crate::transform::handle::path::{Obstacle, Slot, Step, make_way, visit};
+use crate::transform::handle::path::{Obstacle, Slot, Step, Trail, make_way, visit};
 use crate::transform::handle::{ArrayHandle, MapHandle, to_dynamic};
 use crate::transform::made::Violation;
 
@@ -167,7 +167,7 @@ fn rename_within(
     let holders = crate::transform::handle::path::Path { steps: from[..=every].to_vec() };
     let mut renamed = false;
     visit(map, &holders, &mut |slot, _| {
-        if let Some(item) = MapHandle::of(&slot.get()) {
+        if let Some(item) = slot.map() {
             renamed |= rename_within(call, &item, &from[every + 1..], &to[every + 1..])?;
         }
         Ok::<(), Box<EvalAltResult>>(())
@@ -233,8 +233,11 @@ fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     for text in call.texts(1)? {
         let path = call.session.path(&text)?;
         visit(map, &path, &mut |slot, at| {
+            if slot.with_scalar(|value| kind.needs_no_reading(value)) == Some(true) {
+                return Ok(());
+            }
             let value = slot.get();
-            if is_blank(&value) || !slot.is_there() {
+            if is_blank(&value) {
                 return Ok(());
             }
             match kind.read(&value, call.session) {
@@ -246,8 +249,10 @@ fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
                     Ok(())
                 }
                 Err(_) if keep => {
-                    let violation =
-                        Violation { kind: format!("unreadable_{}", kind.noun()), path: at.into() };
+                    let violation = Violation {
+                        kind: format!("unreadable_{}", kind.noun()),
+                        path: at.to_string(),
+                    };
                     call.session.hint(None, |hints| {
                         if !hints.violations.contains(&violation) {
                             hints.violations.push(violation);
@@ -262,12 +267,21 @@ fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     Ok(Dynamic::from_int(changed))
 }
 
-fn unreadable_at(value: &Dynamic, kind: Kind, unread: Unread, at: &str) -> Box<EvalAltResult> {
+fn unreadable_at(
+    value: &Dynamic,
+    kind: Kind,
+    unread: Unread,
+    at: &Trail<'_>,
+) -> Box<EvalAltResult> {
     let message = format!("{at}: {}", unread.message(value, kind.noun()));
     throw_about(
         code::UNREADABLE,
         message,
-        &[("value", quoted(value).into()), ("want", kind.noun().into()), ("path", at.into())],
+        &[
+            ("value", quoted(value).into()),
+            ("want", kind.noun().into()),
+            ("path", at.to_string().into()),
+        ],
     )
 }
 
@@ -292,7 +306,7 @@ fn fold_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let table = super::names::table(call, 2)?;
     let mut renamed = 0;
     visit(map, &path, &mut |slot, _| {
-        let Some(holder) = MapHandle::of(&slot.get()) else { return Ok(()) };
+        let Some(holder) = slot.map() else { return Ok(()) };
         for (key, name) in holder.renames(table) {
             if is_blank(&holder.get(&key)) || !is_blank(&holder.get(&name)) {
                 continue;

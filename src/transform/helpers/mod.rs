@@ -29,11 +29,11 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use super::diagnostic::Diagnostic;
 use super::error::{code, quoted, throw};
-use super::handle::as_text;
+use super::handle::{MapHandle, as_text};
 use super::session::Session;
 
 pub(crate) use money::Decimal;
@@ -173,7 +173,9 @@ pub(crate) fn register(engine: &mut Engine, session: &Rc<Session>) {
     engine.register_type_with_name::<Drop>("drop");
     for helper in helpers() {
         for arity in helper.arity.0..=helper.arity.1 {
-            register_one(engine, session, helper, vec![TypeId::of::<Dynamic>(); arity]);
+            for types in signatures(arity) {
+                register_one(engine, session, helper, types);
+            }
         }
     }
     // Rhai's own functions of these names are narrower, and would win.
@@ -187,6 +189,25 @@ pub(crate) fn register(engine: &mut Engine, session: &Rc<Session>) {
             register_one(engine, session, helper, types);
         }
     }
+}
+
+/// The types under which a helper is registered: any, and the usual ones beside it. Rhai tries the
+/// types of a call's arguments first and then puts "any" in the place of each and of all, which costs
+/// more than most helpers do.
+fn signatures(arity: usize) -> Vec<Vec<TypeId>> {
+    let any = TypeId::of::<Dynamic>();
+    let (map, text) = (TypeId::of::<MapHandle>(), TypeId::of::<ImmutableString>());
+    let mut signatures = vec![vec![any; arity], vec![text; arity]];
+    if arity > 1 {
+        let mut on_map = vec![text; arity];
+        on_map[0] = map;
+        let mut with_array = on_map.clone();
+        with_array[1] = TypeId::of::<Array>();
+        let mut with_any = on_map.clone();
+        with_any[arity - 1] = any;
+        signatures.extend([on_map, with_array, with_any]);
+    }
+    signatures
 }
 
 fn register_one(

@@ -2,6 +2,7 @@
 //! `parse_…` helpers alike.
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString};
+use serde_json::Value;
 
 use super::{Answer, Call, ids, money, people, phone, time};
 use crate::transform::error::{code, quoted, throw_about};
@@ -99,6 +100,16 @@ impl Kind {
             Self::Upper => as_text(value)
                 .map(|text| Dynamic::from(text.trim().to_uppercase()))
                 .ok_or(Unread::Not),
+        }
+    }
+
+    /// Whether a JSON value certainly stays as it is, so that no script's value need be made of it.
+    pub(crate) fn needs_no_reading(self, value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Number(_) => matches!(self, Self::Money | Self::Number),
+            Value::Bool(_) => self == Self::Bool,
+            _ => false,
         }
     }
 

@@ -77,7 +77,7 @@ const ROUND: u64 = 5000;
 #[test]
 #[ignore = "prints figures, decides nothing"]
 fn what_an_event_costs() {
-    for (batch, rounds) in [(1, 6), (25, 40), (100, 60)] {
+    for (batch, rounds) in [(1, 6), (25, 40), (100, 100)] {
         let engine = Engine::disk();
         let journal = open(&engine);
         let (mut after, mut accepting, mut leaving) = (None, 0, 0);

@@ -1,0 +1,120 @@
+//! The stages behind the journal, in their order. Start reading here.
+//!
+//! [`prepare`] is pure and runs in parallel, an event at a time: spec, scripts, guard. [`resolve`]
+//! runs in the order of acceptance, on one thread, because what one event teaches counts for the
+//! next: identity, business key, mapping. What comes out of it are bytes for Customer.io.
+//!
+//! Neither does I/O beyond looking facts up, and neither reads a clock: fixtures run the same code.
+//!
+//! Not here: what happens to an event over time ([`crate::relay`]).
+
+mod prepare;
+mod resolve;
+
+pub use prepare::{prepare, prepare_traced};
+pub use resolve::{facts_about, resolve};
+
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::destination::customerio::{Encoded, Subject};
+use crate::guard::{Case, Verdict};
+use crate::journal::{Fact, FactKey};
+use crate::outcome::Outcome;
+use crate::spec::{Arrival, Event, Ingress, Traffic};
+use crate::transform::Hints;
+
+/// An event behind the pure stages.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Where it comes from, for counters and the trail.
+    pub origin: Origin,
+    /// What became of it.
+    pub result: Result<Vec<Part>, Outcome>,
+    /// The hash of the scripts that made it.
+    pub bundle: Arc<str>,
+}
+
+/// What is told about an event whatever becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// The source.
+    pub source: String,
+    /// The name of the replay that it belongs to; empty otherwise.
+    pub label: String,
+    /// The message id.
+    pub message_id: String,
+    /// Type and name, as they arrived.
+    pub event: String,
+    /// When it was accepted.
+    pub accepted_at: Time,
+    /// The class of traffic.
+    pub traffic: Traffic,
+    /// Whether it ends what other events started: a purchase that never arrives is what fires wrong
+    /// messages.
+    pub exit: bool,
+}
+
+impl Origin {
+    /// What is known before the call is read.
+    pub fn of(arrival: &Arrival) -> Self {
+        Self {
+            source: arrival.source.clone(),
+            label: arrival.label().to_owned(),
+            message_id: String::new(),
+            event: String::new(),
+            accepted_at: arrival.accepted_at,
+            traffic: arrival.traffic(),
+            exit: false,
+        }
+    }
+}
+
+/// One of the events that the scripts made, with the guard's verdict.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its number among its siblings.
+    pub index: u32,
+    /// The event.
+    pub event: Event,
+    /// What the scripts said about it.
+    pub hints: Hints,
+    /// What the guard was asked.
+    pub case: Case,
+    /// What the guard answered.
+    pub verdict: Verdict,
+    /// The door through which it came.
+    pub ingress: Ingress,
+}
+
+/// A part with its person, ready to travel.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The operations, frozen, in their order.
+    pub operations: Vec<Frozen>,
+    /// Whose order they keep.
+    pub keys: Vec<Arc<str>>,
+    /// What the event taught.
+    pub taught: Vec<(FactKey, Option<Fact>)>,
+    /// The business key that the event holds now.
+    pub holds: Option<FactKey>,
+    /// The person or anonymous id for the trail; never an e-mail address.
+    pub person: Option<String>,
+    /// How the person was found.
+    pub identity: &'static str,
+    /// Whose event it is.
+    pub subject: Subject,
+    /// The end of the part: at once where there are no operations, else when they are delivered.
+    pub end: Option<Outcome>,
+}
+
+/// One operation as it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frozen {
+    /// Its name, for reports.
+    pub name: &'static str,
+    /// The bytes.
+    pub payload: Encoded,
+    /// Whether it must travel alone.
+    pub barrier: bool,
+}

@@ -1,0 +1,172 @@
+//! The pure half: spec, scripts, guard. Runs in parallel, an event at a time.
+
+use std::sync::Arc;
+
+use super::{Origin, Part, Prepared};
+use crate::clock::Time;
+use crate::config::{Config, SourceConfig};
+use crate::guard::{self, Action, Case, Kind};
+use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
+use crate::spec::{self, Arrival, Call, Event, RawCall, Replay};
+use crate::transform::{Context, Made, Runner, Scripted, StageTrace};
+
+/// Runs the pure stages on one call.
+///
+/// `attempt` counts how often it was processed before.
+pub fn prepare(
+    config: &Config,
+    runner: &mut Runner,
+    call: RawCall,
+    attempt: u32,
+    now: Time,
+) -> Prepared {
+    prepare_with(config, runner, call, (attempt, now), &mut |runner, event, context| {
+        let made = runner.run(event.clone(), context);
+        match made {
+            // The machine was too busy, not the script too slow: once more.
+            Made::Failed(error) if error.retryable => runner.run(event, context),
+            made => made,
+        }
+    })
+}
+
+/// As [`prepare`], and tells what every stage of the scripts did.
+pub fn prepare_traced(
+    config: &Config,
+    runner: &mut Runner,
+    call: RawCall,
+    now: Time,
+) -> (Prepared, Vec<StageTrace>) {
+    let mut trace = Vec::new();
+    let prepared = prepare_with(config, runner, call, (0, now), &mut |runner, event, context| {
+        let (made, steps) = runner.trace(event, context);
+        trace = steps;
+        made
+    });
+    (prepared, trace)
+}
+
+type RunScripts<'a> = dyn FnMut(&mut Runner, Event, &Context) -> Made + 'a;
+
+fn prepare_with(
+    config: &Config,
+    runner: &mut Runner,
+    mut call: RawCall,
+    (attempt, now): (u32, Time),
+    run: &mut RunScripts<'_>,
+) -> Prepared {
+    let bundle = Arc::from(runner.bundle().hash());
+    let mut origin = Origin::of(&call.arrival);
+    let over =
+        |origin, outcome| Prepared { origin, result: Err(outcome), bundle: Arc::clone(&bundle) };
+    let Some(source) = config.source(&call.arrival.source) else {
+        let letter = DeadLetter::new(
+            DeadCode::UnknownSource,
+            Stage::Spec,
+            "its source is no longer configured; configure it again and redrive",
+        );
+        return over(origin, Outcome::DeadLettered(letter));
+    };
+    let event = match spec::normalise(&mut call, source.kind) {
+        Ok(event) => event,
+        Err(letter) => return over(origin, Outcome::DeadLettered(letter)),
+    };
+    origin.message_id = event.message_id().to_owned();
+    origin.event = title(&event);
+    let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
+    origin.exit = Kind::of(event.call(), &canonical) == Kind::Exit;
+    let context = script_context(source, &call.arrival, &event, attempt, now);
+    let result = match run(runner, event, &context) {
+        Made::Events(events) => Ok(events),
+        Made::Dropped { reason, .. } => Err(Outcome::Dropped(DropReason::Script(reason))),
+        Made::Failed(error) => Err(Outcome::DeadLettered(error.dead_letter())),
+    };
+    let result = result.map(|events| {
+        let judge =
+            |(index, scripted)| part(config, source, &call.arrival, runner, (index, scripted), now);
+        (0..).zip(events).map(judge).collect()
+    });
+    Prepared { origin, result, bundle }
+}
+
+/// Type and name of an event, as in `track Order Completed`.
+fn title(event: &Event) -> String {
+    match event.name() {
+        Some(name) => {
+            format!("{} {}", event.call().as_str(), name.chars().take(100).collect::<String>())
+        }
+        None => event.call().as_str().to_owned(),
+    }
+}
+
+fn script_context(
+    source: &SourceConfig,
+    arrival: &Arrival,
+    event: &Event,
+    attempt: u32,
+    now: Time,
+) -> Context {
+    let replay_reason = arrival.replay.as_ref().map(|replay| match replay {
+        Replay::Flagged { label } => label.clone().unwrap_or_else(|| "flagged".into()),
+        Replay::ReceivedAge => "received_age".into(),
+    });
+    Context {
+        platform: source.kind,
+        source: source.name.clone(),
+        ingress: arrival.ingress,
+        now,
+        received_at: event.received_at(),
+        age_seconds: now.millis_since(event.time().age_basis()) / 1000,
+        replay: replay_reason.is_some(),
+        replay_reason,
+        attempt,
+        headers: arrival.headers.clone(),
+        ip: arrival.ip.clone(),
+    }
+}
+
+/// Judges one of the events that the scripts made.
+fn part(
+    config: &Config,
+    source: &SourceConfig,
+    arrival: &Arrival,
+    runner: &Runner,
+    (index, scripted): (u32, Scripted),
+    now: Time,
+) -> Part {
+    let Scripted { mut event, hints } = scripted;
+    let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
+    let flagged = hints.replay.clone().map(|label| Replay::Flagged { label: Some(label) });
+    let case = Case {
+        call: event.call(),
+        time: event.time(),
+        received_at: event.received_at(),
+        canonical,
+        source: source.name.clone(),
+        accepted_at: arrival.accepted_at,
+        replay: flagged.or_else(|| arrival.replay.clone()),
+        late_after: source.late_after.map(|span| span.duration()),
+        cutover: source.cutover.as_deref().and_then(Time::parse),
+    };
+    let verdict = guard::judge(&config.guard, &case, now);
+    if let Some(time) = verdict.corrected_time {
+        event.set_time(time);
+    }
+    let mut part = Part { index, event, hints, case, verdict, ingress: arrival.ingress };
+    if needs_secret(&part) && !arrival.trusted {
+        part.verdict.action = Action::Drop;
+        part.verdict.drop = None;
+        part.verdict.reason = "a deletion or suppression needs a secret that covers it".into();
+    }
+    part
+}
+
+/// Whether the event takes something away that cannot be given back: a public write key is not
+/// enough for that.
+fn needs_secret(part: &Part) -> bool {
+    part.event.call() == Call::Delete
+        || matches!(
+            part.case.canonical.as_str(),
+            "user_deleted" | "user_suppressed" | "user_unsuppressed"
+        )
+}

@@ -1,0 +1,215 @@
+//! The ordered half: identity, business key, mapping. What one event teaches counts for the next.
+
+use serde_json::{Value, json};
+
+use super::{Frozen, Part, Resolved};
+use crate::clock::Time;
+use crate::config::{Config, SourceConfig};
+use crate::destination::customerio::mapping::{MapError, Mapped, Options};
+use crate::destination::customerio::operation::Operation;
+use crate::destination::customerio::{PersonId, Subject, Transport};
+use crate::guard::keys::Holder;
+use crate::guard::{self, Action};
+use crate::identity::{self, Facts, Question, Resolution};
+use crate::journal::{FactKey, JournalError};
+use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
+use crate::spec::Ingress;
+use crate::transform::IdentifyAs;
+
+/// The facts that [`resolve`] will ask for, so that they can be loaded for many parts at once.
+pub fn facts_about(config: &Config, part: &Part) -> Vec<FactKey> {
+    let Some(source) = config.source(&part.case.source) else { return Vec::new() };
+    let mut keys = identity::facts_about(&question(source, part));
+    keys.extend(
+        part.hints.dedupe_by.as_ref().map(|key| guard::keys::fact_key(key, &source.dedupe_scope)),
+    );
+    keys
+}
+
+/// Decides whose event a part is and what is sent for it, at `now`.
+///
+/// # Errors
+/// When the journal cannot be read; nothing was taught then.
+pub fn resolve(
+    config: &Config,
+    part: &Part,
+    facts: &mut Facts,
+    now: Time,
+) -> Result<Resolved, JournalError> {
+    let Some(source) = config.source(&part.case.source) else {
+        return Ok(Resolved::over(Outcome::DeadLettered(DeadLetter::new(
+            DeadCode::UnknownSource,
+            Stage::Identity,
+            "its source is no longer configured",
+        ))));
+    };
+    match (part.verdict.action, &part.verdict.drop) {
+        (Action::Drop, Some(reason)) => {
+            return Ok(Resolved::over(Outcome::Dropped(reason.clone())));
+        }
+        (Action::Drop, None) => {
+            return Ok(Resolved::over(Outcome::DeadLettered(DeadLetter::new(
+                DeadCode::NeedsSecret,
+                Stage::Guard,
+                part.verdict.reason.clone(),
+            ))));
+        }
+        _ => {}
+    }
+    let question = question(source, part);
+    let resolution = identity::resolve(&question, facts, now)?;
+    let mut resolved = Resolved {
+        keys: resolution.keys.clone(),
+        taught: resolution.taught.clone(),
+        person: trail_name(&resolution.subject),
+        identity: resolution.reason,
+        subject: resolution.subject.clone(),
+        ..Resolved::default()
+    };
+    let mut operations = Vec::new();
+    match claim(source, part, &resolution, facts, now, &mut resolved)? {
+        Claim::Ours => match map(config, source, part, &resolution) {
+            Ok(Mapped::Operations(mapped)) => {
+                operations = mapped;
+                resolved.end = Some(Outcome::Delivered);
+            }
+            Ok(Mapped::Dropped(reason)) => resolved.end = Some(Outcome::Dropped(reason)),
+            Err(error) => resolved.end = Some(Outcome::DeadLettered(error.into())),
+        },
+        Claim::Copy => resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey)),
+        Claim::CopyThatNames { person, anonymous } => {
+            operations.push(Operation::link(person, anonymous, part.event.time().at));
+            resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey));
+        }
+    }
+    let sends = matches!(resolved.end, Some(Outcome::Delivered));
+    if sends
+        && resolution.tell_first
+        && let (Some(person), Some(anonymous)) =
+            (&resolution.subject.person, &resolution.subject.anonymous)
+    {
+        operations.insert(0, Operation::link(person.clone(), anonymous.clone(), told_at(part)));
+    }
+    if let Err(error) = freeze(operations, part, config.customerio.transport, &mut resolved) {
+        resolved.operations.clear();
+        resolved.end = Some(Outcome::DeadLettered(error.into()));
+    }
+    Ok(resolved)
+}
+
+impl Resolved {
+    fn over(outcome: Outcome) -> Self {
+        Self { end: Some(outcome), ..Self::default() }
+    }
+}
+
+/// When a person and an anonymous id were joined: now, for live traffic. Customer.io ignores what is
+/// older than the newest change of a profile, and a late event must not keep it from learning this.
+fn told_at(part: &Part) -> Time {
+    match part.case.replay {
+        None => part.case.accepted_at,
+        Some(_) => part.event.time().at,
+    }
+}
+
+fn question<'a>(source: &'a SourceConfig, part: &'a Part) -> Question<'a> {
+    Question {
+        event: &part.event,
+        subject: source.mapping().subject(&part.event),
+        identify_as: part.hints.identify_as.as_ref().and_then(named_by_script),
+        config: &source.identity,
+    }
+}
+
+fn named_by_script(named: &IdentifyAs) -> Option<PersonId> {
+    let id = named.id.as_deref().map(PersonId::from_text);
+    id.or_else(|| named.email.clone().map(PersonId::Email))
+}
+
+/// What the trail says about whose event it was: never an e-mail address.
+fn trail_name(subject: &Subject) -> Option<String> {
+    match &subject.person {
+        Some(PersonId::Email(_)) | None => subject.anonymous.clone(),
+        Some(person) => Some(person.to_text()),
+    }
+}
+
+enum Claim {
+    Ours,
+    Copy,
+    CopyThatNames { person: PersonId, anonymous: String },
+}
+
+/// Claims the business key that a script named, where it did.
+fn claim(
+    source: &SourceConfig,
+    part: &Part,
+    resolution: &Resolution,
+    facts: &mut Facts,
+    now: Time,
+    resolved: &mut Resolved,
+) -> Result<Claim, JournalError> {
+    let Some(key) = &part.hints.dedupe_by else { return Ok(Claim::Ours) };
+    let key = guard::keys::fact_key(key, &source.dedupe_scope);
+    let event = part.event.fingerprint();
+    let holder = facts.get(&key, now)?.and_then(|fact| Holder::from_fact(&fact));
+    match holder {
+        Some(holder) if !holder.is(event) => {
+            Ok(match (holder.person, holder.anonymous, &resolution.subject.person) {
+                (None, Some(anonymous), Some(person)) => {
+                    let taken = Holder::new(event, Some(person.key()), None).to_fact(now);
+                    facts.teach(key.clone(), Some(taken.clone()));
+                    resolved.taught.push((key, Some(taken)));
+                    Claim::CopyThatNames { person: person.clone(), anonymous }
+                }
+                _ => Claim::Copy,
+            })
+        }
+        _ => {
+            let person = resolution.subject.person.as_ref().map(PersonId::key);
+            let holder =
+                Holder::new(event, person, resolution.subject.anonymous.clone()).to_fact(now);
+            facts.teach(key.clone(), Some(holder.clone()));
+            resolved.taught.push((key.clone(), Some(holder)));
+            resolved.holds = Some(key);
+            Ok(Claim::Ours)
+        }
+    }
+}
+
+fn map<'e>(
+    config: &Config,
+    source: &SourceConfig,
+    part: &'e Part,
+    resolution: &Resolution,
+) -> Result<Mapped<'e>, MapError> {
+    let options = Options {
+        device_token_event: config.customerio.device_token_event.clone(),
+        all_false_opts_out: part.ingress == Ingress::Api,
+    };
+    source.mapping().operations(&part.event, &resolution.subject, &options)
+}
+
+/// Marks and freezes operations.
+fn freeze(
+    operations: Vec<Operation<'_>>,
+    part: &Part,
+    transport: Transport,
+    resolved: &mut Resolved,
+) -> Result<(), MapError> {
+    for mut operation in operations {
+        if part.verdict.action == Action::Mark {
+            operation.mark("replay", Value::Bool(part.verdict.class != guard::Class::Late));
+            operation.mark("event_age_hours", json!(part.verdict.age_hours));
+            if let Some(name) = &part.verdict.rename {
+                operation.rename(name.as_str());
+            }
+        }
+        resolved.operations.push(Frozen {
+            name: operation.name(),
+            payload: operation.encode(transport)?,
+            barrier: operation.is_barrier(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The relay's way in: what is read when, handed to the script threads, and put back into order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::run::{Driver, wait};
+use super::scripts::{Done, Job};
+use crate::clock::Time;
+use crate::journal::{JournalError, Seq, Stored};
+use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
+use crate::pipeline::{Origin, Prepared};
+use crate::spec::Traffic;
+
+/// Events per job of a script thread.
+const CHUNK: usize = 64;
+/// Events of a class without an end that are held in memory; the rest waits on disk.
+const IN_MEMORY: usize = 20_000;
+/// Bytes of them, of both classes; a backfill stops at half of it.
+const BYTES_IN_MEMORY: usize = 64 << 20;
+
+/// Where reading stands, and what has been read and is not prepared yet.
+#[derive(Default)]
+pub(super) struct Feed {
+    pub(super) live: Option<Seq>,
+    pub(super) backfill: Option<Seq>,
+    /// When deferred events are to be looked for.
+    pub(super) look_at: Time,
+    next_ticket: u64,
+    next_admitted: u64,
+    waiting: BTreeMap<u64, Vec<(Stored, Prepared)>>,
+}
+
+impl Feed {
+    fn outstanding(&self) -> usize {
+        usize::try_from(self.next_ticket - self.next_admitted).unwrap_or(usize::MAX)
+    }
+}
+
+impl Driver {
+    /// Reads what there is to do: due events, then live, then backfill.
+    pub(super) fn read(&mut self, now: Time) -> Result<(), JournalError> {
+        while self.has_room(Traffic::Live) {
+            let max = if self.careful > 0 { 1 } else { CHUNK };
+            let mut events = Vec::new();
+            if self.feed.look_at <= now {
+                events = self.relay.journal.take_due(now, max)?;
+                if events.is_empty() {
+                    self.feed.look_at = self.relay.journal.next_due()?.unwrap_or(Time::NEVER);
+                }
+            }
+            if events.is_empty() {
+                events = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
+                self.feed.live = events.last().map(|event| event.seq).or(self.feed.live);
+            }
+            if events.is_empty() && self.has_room(Traffic::Backfill) {
+                events = self.relay.journal.read(Traffic::Backfill, self.feed.backfill, max)?;
+                self.feed.backfill = events.last().map(|event| event.seq).or(self.feed.backfill);
+            }
+            if events.is_empty() {
+                return self.end_careful_mode();
+            }
+            self.dispatch(events)?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, traffic: Traffic) -> bool {
+        let share = if traffic == Traffic::Backfill { 2 } else { 1 };
+        let most = if self.careful > 0 { 1 } else { self.most_jobs / share };
+        self.feed.outstanding() < most
+            && self.core.unsettled(traffic) < IN_MEMORY
+            && self.core.bytes() < BYTES_IN_MEMORY / share
+    }
+
+    fn dispatch(&mut self, mut events: Vec<Stored>) -> Result<(), JournalError> {
+        if self.careful > 0 {
+            self.careful -= 1;
+            let seq = events.first().map(|event| event.seq);
+            wait(self.relay.journal.note_trying(seq))?;
+            if seq.is_some() && seq == self.trying {
+                self.trying = None;
+                return self.bury(&events);
+            }
+        }
+        events.shrink_to_fit();
+        let job = Job { ticket: self.feed.next_ticket, events };
+        self.feed.next_ticket += 1;
+        match &self.jobs {
+            Some(jobs) if jobs.send(job).is_ok() => Ok(()),
+            _ => Err(JournalError::Failed("the script threads are gone".into())),
+        }
+    }
+
+    /// The process went down while this event was tried alone: it must not do so again.
+    fn bury(&mut self, events: &[Stored]) -> Result<(), JournalError> {
+        let now = self.relay.clock.now();
+        for event in events {
+            let letter = DeadLetter::new(
+                DeadCode::CrashedProcess,
+                Stage::Transform,
+                "the process went down while it worked on this event alone; it was not tried again",
+            );
+            let arrival = event.call.as_ref().map(|call| call.arrival.clone()).unwrap_or_default();
+            let prepared = Prepared {
+                origin: Origin::of(&arrival),
+                result: Err(Outcome::DeadLettered(letter)),
+                bundle: Arc::from(self.relay.bundle.load().hash()),
+            };
+            self.core.admit(event, &prepared, now)?;
+        }
+        Ok(())
+    }
+
+    fn end_careful_mode(&mut self) -> Result<(), JournalError> {
+        if self.careful > 0 && self.feed.outstanding() == 0 {
+            self.careful = 0;
+            wait(self.relay.journal.note_trying(None))?;
+        }
+        Ok(())
+    }
+
+    /// Puts prepared events back into the order of acceptance and admits them.
+    pub(super) fn prepared(&mut self, done: Done) {
+        self.feed.waiting.insert(done.ticket, done.events);
+        self.admit_waiting();
+    }
+
+    pub(super) fn admit_waiting(&mut self) {
+        let now = self.relay.clock.now();
+        while let Some(mut events) = self.feed.waiting.remove(&self.feed.next_admitted) {
+            if let Err(error) = self.admit(&mut events, now) {
+                tracing::error!(%error, "the journal cannot be read; trying again");
+                self.feed.waiting.insert(self.feed.next_admitted, events);
+                return;
+            }
+            self.feed.next_admitted += 1;
+        }
+    }
+
+    /// Admits events one by one; those that were admitted are taken out.
+    fn admit(
+        &mut self,
+        events: &mut Vec<(Stored, Prepared)>,
+        now: Time,
+    ) -> Result<(), JournalError> {
+        self.core.prefetch(events.iter().map(|(_, prepared)| prepared), now)?;
+        events.reverse();
+        while let Some((stored, prepared)) = events.last() {
+            if let Err(error) = self.core.admit(stored, prepared, now) {
+                events.reverse();
+                return Err(error);
+            }
+            events.pop();
+        }
+        Ok(())
+    }
+}
