@@ -40,11 +40,12 @@ pub fn prepare_traced(
     now: Time,
 ) -> (Prepared, Vec<StageTrace>) {
     let mut trace = Vec::new();
-    let prepared = prepare_with(config, runner, call, (0, now), &mut |runner, event, _, context| {
-        let (made, steps) = runner.trace(event, context);
-        trace = steps;
-        made
-    });
+    let prepared =
+        prepare_with(config, runner, call, (0, now), &mut |runner, event, _, context| {
+            let (made, steps) = runner.trace(event, context);
+            trace = steps;
+            made
+        });
     (prepared, trace)
 }
 

@@ -31,16 +31,26 @@ fn event() -> impl Strategy<Value = Value> {
         1 => Just(json!("delete")), 1 => Just(json!("record")), 1 => Just(json!(7)),
     ];
     let name = prop_oneof![
-        Just(json!("Added to Cart")), Just(json!("orderCompleted")), Just(json!("Purchase")),
-        Just(json!("Quiz Answered")), Just(json!("User Deleted")), Just(json!("")), Just(Value::Null),
+        Just(json!("Added to Cart")),
+        Just(json!("orderCompleted")),
+        Just(json!("Purchase")),
+        Just(json!("Quiz Answered")),
+        Just(json!("User Deleted")),
+        Just(json!("")),
+        Just(Value::Null),
     ];
     let user = prop_oneof![
         4 => (0..5).prop_map(|n| json!(format!("u{n}"))), 1 => Just(Value::Null), 1 => Just(json!(12)),
         1 => Just(json!("undefined")), 1 => Just(json!({"id": 1})),
     ];
-    let anonymous = prop_oneof![2 => Just(Value::Null), 2 => (0..4).prop_map(|n| json!(format!("a{n}")))];
+    let anonymous =
+        prop_oneof![2 => Just(Value::Null), 2 => (0..4).prop_map(|n| json!(format!("a{n}")))];
     let total = prop_oneof![
-        Just(json!("$49.00")), Just(json!(49)), Just(json!("forty nine")), Just(Value::Null), Just(json!([1])),
+        Just(json!("$49.00")),
+        Just(json!(49)),
+        Just(json!("forty nine")),
+        Just(Value::Null),
+        Just(json!([1])),
     ];
     // Hours before the day on which everything happens; negative: in the future.
     let age = prop_oneof![4 => Just(Some(0)), 1 => Just(None), 3 => (-3_i64..200).prop_map(Some)];
@@ -63,7 +73,12 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let source = prop_oneof![Just("segment"), Just("rudderstack")];
     let faults = prop_oneof![
-        Just("ok"), Just("503*7"), Just("reset, 500, 429"), Just("400"), Just("401"), Just("garbage, 503"),
+        Just("ok"),
+        Just("503*7"),
+        Just("reset, 500, 429"),
+        Just("400"),
+        Just("401"),
+        Just("garbage, 503"),
     ];
     prop_oneof![
         8 => (body, source, prop::bool::weighted(0.2))
