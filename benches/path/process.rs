@@ -18,6 +18,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `command` and waits for the line that names its address.
+    #[allow(clippy::zombie_processes, reason = "Drop waits for it")]
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("a server must start");
         let mut stdout = BufReader::new(child.stdout.take().expect("it was piped"));

@@ -1,3 +1,5 @@
+//! What the file may say, and how mistakes are told.
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, ConfigError> {

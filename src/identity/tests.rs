@@ -1,3 +1,5 @@
+//! Who is who, case by case.
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 

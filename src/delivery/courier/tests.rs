@@ -1,3 +1,5 @@
+//! The courier against a scripted Customer.io.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

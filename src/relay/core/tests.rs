@@ -1,3 +1,5 @@
+//! The core over a journal in memory, with time moved by hand.
+
 use std::time::Duration;
 
 use bytes::Bytes;
