@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod architecture;
 mod crash;
 mod delivery;
+mod docs;
 mod relay;
 mod scripts;
 mod support;

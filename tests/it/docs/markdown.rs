@@ -30,16 +30,19 @@ impl Page {
     pub fn blocks(&self) -> Vec<Block> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut open = false;
+        let mut indent = 0;
         for line in self.text.lines() {
-            match (line.strip_prefix("```"), open) {
+            let fence = line.trim_start().strip_prefix("```");
+            match (fence, open) {
                 (Some(language), false) => {
                     blocks.push(Block { language: language.trim().to_owned(), text: String::new() });
+                    indent = line.len() - line.trim_start().len();
                     open = true;
                 }
                 (Some(_), true) => open = false,
                 (None, true) => {
                     let block = blocks.last_mut().unwrap();
-                    block.text.push_str(line);
+                    block.text.push_str(line.get(indent..).unwrap_or_default());
                     block.text.push('\n');
                 }
                 (None, false) => {}
