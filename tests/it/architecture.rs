@@ -43,7 +43,17 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("config", &["clock", "destination", "guard", "spec"]),
     (
         "pipeline",
-        &["clock", "config", "destination", "guard", "identity", "journal", "outcome", "spec", "transform"],
+        &[
+            "clock",
+            "config",
+            "destination",
+            "guard",
+            "identity",
+            "journal",
+            "outcome",
+            "spec",
+            "transform",
+        ],
     ),
 ];
 
@@ -73,7 +83,8 @@ fn what_decides_does_no_input_and_output() {
 
 #[test]
 fn only_the_journal_speaks_sql() {
-    let sql = Regex::new(r#""\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|PRAGMA) "#).unwrap();
+    let sql =
+        Regex::new(r#""\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|PRAGMA) "#).unwrap();
     for (file, code) in code_under("src") {
         let is_journal = file.starts_with("src/journal/sqlite");
         assert!(is_journal || !mentions(&code, "rusqlite"), "{file} uses rusqlite");
@@ -86,9 +97,14 @@ fn modules_use_only_those_that_they_may() {
     let used = Regex::new(r"\bcrate::(\w+)").unwrap();
     for (module, allowed) in MAY_USE {
         let file = format!("src/{module}.rs");
-        let folder = if Path::new(env!("CARGO_MANIFEST_DIR")).join(&file).exists() { file } else { format!("src/{module}") };
+        let folder = if Path::new(env!("CARGO_MANIFEST_DIR")).join(&file).exists() {
+            file
+        } else {
+            format!("src/{module}")
+        };
         for (file, code) in code_under(&folder) {
-            let uses: BTreeSet<&str> = used.captures_iter(&code).map(|found| found.get(1).unwrap().as_str()).collect();
+            let uses: BTreeSet<&str> =
+                used.captures_iter(&code).map(|found| found.get(1).unwrap().as_str()).collect();
             let other = uses.into_iter().find(|other| *other != module && !allowed.contains(other));
             assert_eq!(other, None, "{file} must not use crate::{}", other.unwrap_or_default());
         }
@@ -97,7 +113,18 @@ fn modules_use_only_those_that_they_may() {
 
 #[test]
 fn nothing_but_the_command_line_and_tests_uses_what_stands_beside_the_path() {
-    let path = ["ingest", "spec", "journal", "transform", "guard", "identity", "destination", "delivery", "pipeline", "relay"];
+    let path = [
+        "ingest",
+        "spec",
+        "journal",
+        "transform",
+        "guard",
+        "identity",
+        "destination",
+        "delivery",
+        "pipeline",
+        "relay",
+    ];
     for module in path {
         for (file, code) in code_under(&format!("src/{module}")) {
             for beside in ["admin", "app", "cli", "emulator", "fixture", "server"] {
@@ -111,7 +138,8 @@ fn nothing_but_the_command_line_and_tests_uses_what_stands_beside_the_path() {
 fn every_source_file_says_what_it_decides() {
     for folder in ["src", "tests", "benches"] {
         for file in sources(folder).into_iter().filter(|file| !is_test(file)) {
-            let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap();
+            let text =
+                std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap();
             assert!(text.starts_with("//!"), "{} does not begin with //!", file.display());
         }
     }

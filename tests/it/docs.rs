@@ -10,8 +10,14 @@ mod tables;
 use markdown::{Page, root};
 
 /// Every document that users and engineers read.
-pub const PAGES: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/mapping.md", "docs/migrate.md", "docs/helpers.md"];
+pub const PAGES: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/mapping.md",
+    "docs/migrate.md",
+    "docs/helpers.md",
+];
 
 #[test]
 fn every_link_leads_somewhere() {
@@ -37,7 +43,9 @@ fn every_file_that_the_architecture_names_is_there() {
     let page = Page::read("ARCHITECTURE.md");
     let named = markdown::codes_in(&page.text);
     let paths = named.iter().filter(|code| {
-        ["src/", "tests/", "fixtures/", "transforms/", "docs/", "benches/", ".ci/"].iter().any(|start| code.starts_with(start))
+        ["src/", "tests/", "fixtures/", "transforms/", "docs/", "benches/", ".ci/"]
+            .iter()
+            .any(|start| code.starts_with(start))
     });
     let mut count = 0;
     for path in paths {

@@ -66,7 +66,10 @@ fn every_command_is_in_the_table_of_the_readme_and_has_an_example_that_parses() 
         let shown: Vec<_> = examples.iter().filter_map(|words| shell::segue(words)).collect();
         assert!(!shown.is_empty(), "segue {name} --help shows no example");
         for words in &shown {
-            assert!(words[1..].join(" ").starts_with(&name), "the example of segue {name} is {words:?}");
+            assert!(
+                words[1..].join(" ").starts_with(&name),
+                "the example of segue {name} is {words:?}"
+            );
             if let Err(error) = Cli::try_parse_from(words) {
                 panic!("the example of segue {name}: {error}");
             }
@@ -83,7 +86,8 @@ fn the_examples_of_commands_that_need_nobody_run() {
         let Some(name) = OFFLINE.into_iter().find(|offline| *offline == name) else { continue };
         for words in examples(command).iter().filter_map(|words| shell::segue(words)) {
             let mut process = Command::new(env!("CARGO_BIN_EXE_segue"));
-            let process = process.args(&words[1..]).current_dir(root()).stdin(std::process::Stdio::null());
+            let process =
+                process.args(&words[1..]).current_dir(root()).stdin(std::process::Stdio::null());
             let output = process.output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{}: {said}", words.join(" "));

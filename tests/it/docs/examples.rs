@@ -9,7 +9,7 @@ use std::sync::Arc;
 use segue::config::{self, Config};
 use segue::fixture::{Setup, report, suite};
 use segue::transform::{Bundle, shipped};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::PAGES;
 use super::markdown::{Page, root};
@@ -43,14 +43,39 @@ fn every_configuration_in_the_documents_is_read() {
     assert!(count >= 4, "only {count} configurations were found");
 }
 
+fn shipped_files() -> BTreeMap<String, Vec<u8>> {
+    shipped::FILES
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+        .collect()
+}
+
+/// Runs a fixture with these scripts; it must pass.
+fn passes(files: BTreeMap<String, Vec<u8>>, fixture: &str) {
+    let bundle = Bundle::from_files(files).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    assert!(bundle.warnings().is_empty(), "{:#?}", bundle.warnings());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shown.test.json");
+    std::fs::write(&file, fixture).unwrap();
+
+    let summary =
+        suite::run(&[file], None, &Setup::new(&Config::demo(), Arc::new(bundle)), |outcome| {
+            if let Some(failure) = &outcome.failure {
+                panic!("{}", report::failure(outcome, failure));
+            }
+        });
+
+    assert_eq!((summary.passed(), summary.failed()), (1, 0));
+}
+
 /// The files that the README lets its reader write: scripts, the manifest, a fixture.
 fn stage_of_the_readme() -> (BTreeMap<String, Vec<u8>>, String) {
     let page = Page::read("README.md");
     let [script] = &page.blocks_of("rhai")[..] else { panic!("the README shows one script") };
     let manifests = page.blocks_of("toml").into_iter().filter(|block| block.starts_with(MANIFEST));
-    let fixture = page.blocks_of("json").into_iter().find(|block| block.contains("\"steps\"")).unwrap();
-    let shipped = shipped::FILES.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
-    let mut files: BTreeMap<String, Vec<u8>> = shipped.collect();
+    let fixture =
+        page.blocks_of("json").into_iter().find(|block| block.contains("\"steps\"")).unwrap();
+    let mut files = shipped_files();
     files.insert("40_quiz.rhai".into(), script.clone().into_bytes());
     let manifest = files.get_mut("transforms.toml").unwrap();
     manifests.for_each(|block| manifest.extend(block.into_bytes()));
@@ -60,19 +85,54 @@ fn stage_of_the_readme() -> (BTreeMap<String, Vec<u8>>, String) {
 #[test]
 fn the_stage_of_the_readme_does_what_its_fixture_says() {
     let (files, fixture) = stage_of_the_readme();
-    let bundle = Bundle::from_files(files).unwrap_or_else(|findings| panic!("{findings:#?}"));
-    assert!(bundle.warnings().is_empty(), "{:#?}", bundle.warnings());
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("completed.test.json");
-    std::fs::write(&file, fixture).unwrap();
+    passes(files, &fixture);
+}
 
-    let summary = suite::run(&[file], None, &Setup::new(&Config::demo(), Arc::new(bundle)), |outcome| {
-        if let Some(failure) = &outcome.failure {
-            panic!("{}", report::failure(outcome, failure));
+/// The shipped scripts with one more stage, before all others.
+fn with_first_stage(name: &str, script: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut files = shipped_files();
+    files.insert(format!("{name}.rhai"), script.as_bytes().to_vec());
+    let manifest = String::from_utf8(files.remove("transforms.toml").unwrap()).unwrap();
+    let stage = format!("[[stage]]\nfile = \"{name}\"\n\n[[stage]]\n");
+    files
+        .insert("transforms.toml".into(), manifest.replacen("[[stage]]\n", &stage, 1).into_bytes());
+    files
+}
+
+#[test]
+fn every_script_in_the_documents_compiles_without_a_warning() {
+    let mut count = 0;
+    for name in PAGES {
+        for script in Page::read(name).blocks_of("rhai") {
+            let bundle = Bundle::from_files(with_first_stage("00_shown", &script));
+            let bundle = bundle.unwrap_or_else(|findings| panic!("{name}: {findings:#?}"));
+            assert!(bundle.warnings().is_empty(), "{name}: {:#?}", bundle.warnings());
+            count += 1;
         }
-    });
+    }
+    assert!(count >= 2, "only {count} scripts were found");
+}
 
-    assert_eq!((summary.passed(), summary.failed()), (1, 0));
+#[test]
+fn the_change_over_drops_what_the_native_destination_delivered_and_nothing_else() {
+    let [script] = &Page::read("docs/migrate.md").blocks_of("rhai")[..] else {
+        panic!("it shows one script")
+    };
+    let step = |id: &str, received: &str, expect: Value| {
+        json!({
+            "platform": "rudderstack",
+            "input": {"type": "identify", "userId": "u-1", "messageId": id, "receivedAt": received, "timestamp": received},
+            "expect": expect,
+        })
+    };
+    let fixture = json!({
+        "clock": "2026-12-01T09:30:00Z",
+        "steps": [
+            step("1", "2026-12-01T08:59:59Z", json!({"outcome": "dropped", "reason": "before_change"})),
+            step("2", "2026-12-01T09:00:00Z", json!({"outcome": "delivered"})),
+        ],
+    });
+    passes(with_first_stage("00_change", script), &fixture.to_string());
 }
 
 /// `segue serve` in a process of its own, with what it printed.
@@ -128,6 +188,11 @@ async fn the_line_of_the_readme_is_the_printed_one_and_its_event_arrives_as_show
     let folder = tempfile::tempdir().unwrap();
     let demonstration = Demonstration::start(folder.path());
     let url = demonstration.address("takes events");
+    let shown =
+        page.blocks_of("text").into_iter().find(|block| block.starts_with("Segue ")).unwrap();
+    for label in shown.lines().skip(1).map(|line| line.get(..16).unwrap_or(line)) {
+        assert!(demonstration.printed.contains(label), "it does not print {label:?}");
+    }
     let printed = demonstration.printed.lines().find(|line| line.contains("curl")).unwrap();
 
     assert_eq!(printed.trim().replace(&url, "http://127.0.0.1:8080"), curl.trim());
@@ -136,15 +201,20 @@ async fn the_line_of_the_readme_is_the_printed_one_and_its_event_arrives_as_show
     assert_eq!(answer.status(), 200);
     assert!(page.text.contains(&format!("`{}`", answer.text().await.unwrap())));
 
-    let person = format!("{}/emulator/people/u-1", demonstration.address("EMULATOR at").trim_end_matches(':'));
+    let person = format!(
+        "{}/emulator/people/u-1",
+        demonstration.address("EMULATOR at").trim_end_matches(':')
+    );
     let person: Value = eventually("the purchase", async || {
-        let answer = http().get(&person).send().await.ok().filter(|answer| answer.status() == 200)?;
+        let answer =
+            http().get(&person).send().await.ok().filter(|answer| answer.status() == 200)?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     })
     .await;
     let event = &person["events"][0];
     assert_eq!(event["name"], "Order Completed");
-    let shown = page.blocks_of("json").into_iter().find(|block| block.contains("order_id")).unwrap();
+    let shown =
+        page.blocks_of("json").into_iter().find(|block| block.contains("order_id")).unwrap();
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(sorted(&event["data"]), sorted(&shown));
 }

@@ -51,18 +51,54 @@ fn every_key_is_in_the_readme_with_its_default() {
 fn refusals() -> Vec<IngestError> {
     use IngestError as E;
     let listed = |error: &E| match error {
-        E::NotFound | E::UnknownSource | E::MethodNotAllowed(_) | E::MissingWriteKey | E::InvalidWriteKey
-        | E::MissingToken | E::InvalidToken | E::MissingSignature | E::InvalidSignature | E::Unprotected
-        | E::EmptyBody | E::InvalidJson(_) | E::NotEvents(_) | E::MissingBatch | E::InvalidGzip
-        | E::UnsupportedEncoding | E::IncompleteBody | E::BodyTimeout(_) | E::BodyTooLarge(_)
-        | E::BatchTooLarge(_) | E::Busy | E::JournalFull | E::JournalFailed => {}
+        E::NotFound
+        | E::UnknownSource
+        | E::MethodNotAllowed(_)
+        | E::MissingWriteKey
+        | E::InvalidWriteKey
+        | E::MissingToken
+        | E::InvalidToken
+        | E::MissingSignature
+        | E::InvalidSignature
+        | E::Unprotected
+        | E::EmptyBody
+        | E::InvalidJson(_)
+        | E::NotEvents(_)
+        | E::MissingBatch
+        | E::InvalidGzip
+        | E::UnsupportedEncoding
+        | E::IncompleteBody
+        | E::BodyTimeout(_)
+        | E::BodyTooLarge(_)
+        | E::BatchTooLarge(_)
+        | E::Busy
+        | E::JournalFull
+        | E::JournalFailed => {}
     };
     let all = vec![
-        E::NotFound, E::UnknownSource, E::MethodNotAllowed(""), E::MissingWriteKey, E::InvalidWriteKey,
-        E::MissingToken, E::InvalidToken, E::MissingSignature, E::InvalidSignature, E::Unprotected,
-        E::EmptyBody, E::InvalidJson(String::new()), E::NotEvents(""), E::MissingBatch, E::InvalidGzip,
-        E::UnsupportedEncoding, E::IncompleteBody, E::BodyTimeout(0), E::BodyTooLarge(0),
-        E::BatchTooLarge(String::new()), E::Busy, E::JournalFull, E::JournalFailed,
+        E::NotFound,
+        E::UnknownSource,
+        E::MethodNotAllowed(""),
+        E::MissingWriteKey,
+        E::InvalidWriteKey,
+        E::MissingToken,
+        E::InvalidToken,
+        E::MissingSignature,
+        E::InvalidSignature,
+        E::Unprotected,
+        E::EmptyBody,
+        E::InvalidJson(String::new()),
+        E::NotEvents(""),
+        E::MissingBatch,
+        E::InvalidGzip,
+        E::UnsupportedEncoding,
+        E::IncompleteBody,
+        E::BodyTimeout(0),
+        E::BodyTooLarge(0),
+        E::BatchTooLarge(String::new()),
+        E::Busy,
+        E::JournalFull,
+        E::JournalFailed,
     ];
     all.iter().for_each(listed);
     all
@@ -88,13 +124,31 @@ fn every_answer_to_a_sender_is_in_the_readme_with_its_status() {
 fn drop_reasons() -> Vec<DropReason> {
     use DropReason as R;
     let listed = |reason: &R| match reason {
-        R::Duplicate | R::DuplicateKey | R::Script(_) | R::OptedOut | R::GuardRule | R::ProfileOnly
-        | R::ReplayWithoutTime | R::ReplayedDestructive | R::TooOld | R::BeforeCutover | R::StageError
+        R::Duplicate
+        | R::DuplicateKey
+        | R::Script(_)
+        | R::OptedOut
+        | R::GuardRule
+        | R::ProfileOnly
+        | R::ReplayWithoutTime
+        | R::ReplayedDestructive
+        | R::TooOld
+        | R::BeforeCutover
+        | R::StageError
         | R::NoEffect => {}
     };
     let all = vec![
-        R::Duplicate, R::DuplicateKey, R::OptedOut, R::GuardRule, R::ProfileOnly, R::ReplayWithoutTime,
-        R::ReplayedDestructive, R::TooOld, R::BeforeCutover, R::StageError, R::NoEffect,
+        R::Duplicate,
+        R::DuplicateKey,
+        R::OptedOut,
+        R::GuardRule,
+        R::ProfileOnly,
+        R::ReplayWithoutTime,
+        R::ReplayedDestructive,
+        R::TooOld,
+        R::BeforeCutover,
+        R::StageError,
+        R::NoEffect,
     ];
     all.iter().for_each(listed);
     all
@@ -103,9 +157,11 @@ fn drop_reasons() -> Vec<DropReason> {
 #[test]
 fn every_outcome_is_in_the_readme_with_its_reasons() {
     let page = Page::read("README.md");
-    let dropped: BTreeSet<String> = drop_reasons().iter().map(|reason| reason.code().to_owned()).collect();
+    let dropped: BTreeSet<String> =
+        drop_reasons().iter().map(|reason| reason.code().to_owned()).collect();
     assert_eq!(page.codes("drop-reasons"), dropped);
-    let dead: BTreeSet<String> = DeadCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    let dead: BTreeSet<String> =
+        DeadCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     assert_eq!(page.codes("dead-reasons"), dead);
 }
 
@@ -114,12 +170,16 @@ fn every_class_and_action_of_the_guard_is_in_the_readme() {
     let page = Page::read("README.md");
     let classes = [Class::Live, Class::Late, Class::Historical, Class::ReplayByAge, Class::Replay];
     let listed = |class: Class| match class {
-        Class::Live | Class::Late | Class::Historical | Class::ReplayByAge | Class::Replay => class.as_str().to_owned(),
+        Class::Live | Class::Late | Class::Historical | Class::ReplayByAge | Class::Replay => {
+            class.as_str().to_owned()
+        }
     };
     assert_eq!(page.codes("classes"), classes.map(listed).into());
     let actions = [Action::Deliver, Action::Mark, Action::Park, Action::ProfileOnly, Action::Drop];
     let listed = |action: Action| match action {
-        Action::Deliver | Action::Mark | Action::Park | Action::ProfileOnly | Action::Drop => action.as_str().to_owned(),
+        Action::Deliver | Action::Mark | Action::Park | Action::ProfileOnly | Action::Drop => {
+            action.as_str().to_owned()
+        }
     };
     assert_eq!(page.codes("actions"), actions.map(listed).into());
 }
@@ -165,7 +225,8 @@ fn the_guards_defaults_are_as_the_readme_has_them() {
     assert_eq!(rows.len(), kinds.len());
     for (row, (call, canonical)) in rows.iter().zip(kinds) {
         for (cell, class) in row[1..].iter().zip(classes) {
-            let verdict = guard::judge(&GuardConfig::default(), &case(call, canonical, class, now), now);
+            let verdict =
+                guard::judge(&GuardConfig::default(), &case(call, canonical, class, now), now);
             assert_eq!(verdict.class, class);
             assert_eq!(verdict.action.as_str(), cell, "{} / {}", row[0], class.as_str());
         }
@@ -177,7 +238,10 @@ fn found_in_code(folder: &str, pattern: &str) -> BTreeSet<String> {
     let pattern = Regex::new(pattern).unwrap();
     let files = sources(folder).into_iter().filter(|file| !is_test(file));
     let texts: Vec<String> = files.map(|file| code_of(&file)).collect();
-    texts.iter().flat_map(|text| pattern.captures_iter(text).map(|found| found[1].to_owned())).collect()
+    texts
+        .iter()
+        .flat_map(|text| pattern.captures_iter(text).map(|found| found[1].to_owned()))
+        .collect()
 }
 
 #[test]
@@ -196,11 +260,21 @@ fn every_reason_of_health_is_in_the_readme_with_its_status() {
         documented.entry(row[1].clone()).or_default().insert(code(&row[0]));
     }
     for (status, word) in [("Degraded", "degraded"), ("Unavailable", "unavailable")] {
-        let known = found_in_code("src/admin/health.rs", &format!(r#"Status::{status}, "([a-z_]+)""#));
+        let known =
+            found_in_code("src/admin/health.rs", &format!(r#"Status::{status}, "([a-z_]+)""#));
         assert!(!known.is_empty(), "{status}");
         assert_eq!(documented.remove(word), Some(known), "{status}");
     }
     assert!(documented.is_empty(), "{documented:?}");
+}
+
+#[test]
+fn every_expectation_of_a_fixture_is_in_the_readme() {
+    let page = Page::read("README.md");
+    let row = page.text.lines().find(|line| line.starts_with("| `expect` |")).unwrap();
+    let documented: BTreeSet<String> = codes_in(row).into_iter().skip(1).collect();
+
+    assert_eq!(documented, found_in_code("src/fixture/format.rs", r"pub (\w+): Option<Value>"));
 }
 
 /// The chapters of the helpers, in their order, as the documents call them.
@@ -250,7 +324,8 @@ fn reference() -> String {
     for (group, name) in GROUPS {
         let _ = writeln!(text, "## {name}\n");
         for helper in helpers_of(group) {
-            let _ = writeln!(text, "### {}\n\n`{}`\n\n{}\n", helper.name, helper.signature, helper.doc);
+            let _ =
+                writeln!(text, "### {}\n\n`{}`\n\n{}\n", helper.name, helper.signature, helper.doc);
             let _ = match helper.gives {
                 "" => writeln!(text, "Example: `{}`\n", helper.example),
                 gives => writeln!(text, "Example: `{}` gives `{gives}`.\n", helper.example),
@@ -268,5 +343,8 @@ fn the_reference_of_helpers_is_what_the_code_says() {
         std::fs::write(&file, &reference).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == reference, "docs/helpers.md is out of date: SEGUE_UPDATE=1 cargo test --test it docs");
+    assert!(
+        written == reference,
+        "docs/helpers.md is out of date: SEGUE_UPDATE=1 cargo test --test it docs"
+    );
 }
