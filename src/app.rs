@@ -153,7 +153,8 @@ impl App {
     pub async fn reload(&self) -> Reloaded {
         let reloader = Arc::clone(&self.reloader);
         let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
-        reloaded.unwrap_or_else(|error| Reloaded::Refused(format!("the reload ended early: {error}")))
+        reloaded
+            .unwrap_or_else(|error| Reloaded::Refused(format!("the reload ended early: {error}")))
     }
 
     /// Stops everything in good order, within 10 s.
@@ -205,9 +206,13 @@ fn reloader(config: &Config, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
 fn tell(reloaded: &Reloaded) {
     match reloaded {
         Reloaded::Unchanged => {}
-        Reloaded::Swapped { from, to } => tracing::info!(%from, %to, "the changed scripts are in force"),
+        Reloaded::Swapped { from, to } => {
+            tracing::info!(%from, %to, "the changed scripts are in force")
+        }
         Reloaded::Refused(reason) => {
-            tracing::error!("the changed scripts cannot be used; the ones before stay in force:\n{reason}");
+            tracing::error!(
+                "the changed scripts cannot be used; the ones before stay in force:\n{reason}"
+            );
         }
     }
 }
@@ -334,6 +339,9 @@ mod tests {
         assert!(opened.is_ok());
         assert_eq!(waits, 3);
         let still_held = when_free(open, || waits += 1);
-        assert!(matches!(still_held, Err(JournalError::InUse(_))), "a server that stays is told of");
+        assert!(
+            matches!(still_held, Err(JournalError::InUse(_))),
+            "a server that stays is told of"
+        );
     }
 }

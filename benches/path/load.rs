@@ -11,27 +11,43 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::event;
-use crate::sink::{content_length, end_of_head, read_until};
+use crate::sink::{Arrivals, content_length, end_of_head, read_until};
 
-/// Sends every event once, `batch` to a request, over so many connections; each sends its next
-/// request when its last was answered.
+/// How requests are sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Events in each.
+    pub(crate) batch: usize,
+    /// Connections; each sends its next request when its last was answered.
+    pub(crate) connections: usize,
+}
+
+/// Sends every event once. Waits while more than `ahead` events of those sent are not in `arrivals`,
+/// where that is given.
 pub(crate) async fn send_all(
     addr: SocketAddr,
     path: &'static str,
     events: Range<usize>,
-    batch: usize,
-    connections: usize,
+    Shape { batch, connections }: Shape,
+    gate: Option<(Arc<Arrivals>, usize)>,
 ) {
+    let arrived = gate.as_ref().map_or(0, |(arrivals, _)| arrivals.count());
+    let start = events.start;
     let next = Arc::new(AtomicUsize::new(events.start));
     let mut senders = JoinSet::new();
     for _ in 0..connections {
-        let (next, end) = (Arc::clone(&next), events.end);
+        let (next, end, gate) = (Arc::clone(&next), events.end, gate.clone());
         senders.spawn(async move {
             let mut connection = Connection::open(addr).await;
             loop {
                 let first = next.fetch_add(batch, Ordering::Relaxed);
                 if first >= end {
                     return;
+                }
+                while let Some((arrivals, ahead)) = &gate
+                    && first - start > arrivals.count() - arrived + ahead
+                {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let body = match batch {
                     1 => event::one(first),

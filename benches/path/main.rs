@@ -1,8 +1,8 @@
 //! What an event costs on its way through Segue, as CPU time of the server's process and as a ratio
 //! to parse-and-ack of the same run; how long it takes; how much memory that needs.
 //!
-//! `cargo bench --bench path` runs everything; `-- ratios`, `-- latency` or `-- stages` one part of
-//! it. Servers are processes of their own, so the load does not count. Machines are noisy, and change
+//! `cargo bench --bench path` runs everything; `-- ratios`, `-- threads`, `-- latency` or
+//! `-- stages` one part of it. Servers are processes of their own, so the load does not count. Machines are noisy, and change
 //! their speed for minutes: rounds are interleaved, and only figures of one run may be compared.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -15,6 +15,7 @@ mod process;
 mod sink;
 mod stages;
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use figures::{Series, percentile};
+use load::Shape;
 use process::{ROLE, Server};
 use sink::Arrivals;
 
@@ -33,8 +35,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 7;
 /// Events of a run, at most: each has a number of its own.
 const MOST_EVENTS: usize = 4_000_000;
-/// How requests are sent: events in each, connections.
-const SHAPES: [(usize, usize); 2] = [(1, 32), (100, 8)];
+/// How requests are sent.
+const SINGLES: Shape = Shape { batch: 1, connections: 32 };
+const BATCHES: Shape = Shape { batch: 100, connections: 8 };
+/// How many events the senders are ahead of the sink at most, unless a burst is meant: what is
+/// further ahead is read back from disk.
+const AHEAD: usize = 3_000;
 /// Where Segue takes events.
 const WEBHOOK: &str = "/webhook/web";
 /// How long everything may take to arrive.
@@ -53,6 +59,9 @@ fn main() {
     if wanted("ratios") {
         runtime.block_on(ratios());
     }
+    if wanted("threads") {
+        runtime.block_on(threads());
+    }
     if wanted("latency") {
         runtime.block_on(latency());
     }
@@ -66,7 +75,7 @@ fn main() {
 struct Numbers(AtomicUsize);
 
 impl Numbers {
-    fn take(&self, count: usize) -> std::ops::Range<usize> {
+    fn take(&self, count: usize) -> Range<usize> {
         let first = self.0.fetch_add(count, Ordering::Relaxed);
         assert!(first + count <= MOST_EVENTS, "the run has too many events");
         first..first + count
@@ -100,10 +109,16 @@ impl Segue {
         Self { server: Server::start(command), arrivals, _folder: folder }
     }
 
-    /// Sends events and waits until all have arrived and been written down.
-    async fn deliver(&self, numbers: std::ops::Range<usize>, (batch, connections): (usize, usize)) {
+    /// Sends events as they are dealt with, and waits until all have arrived and been written down.
+    async fn deliver(&self, numbers: Range<usize>, shape: Shape) {
+        self.deliver_ahead(numbers, shape, AHEAD).await;
+    }
+
+    /// The same, up to so many events ahead of what has arrived.
+    async fn deliver_ahead(&self, numbers: Range<usize>, shape: Shape, ahead: usize) {
         let all = self.arrivals.count() + numbers.len();
-        load::send_all(self.server.addr, WEBHOOK, numbers, batch, connections).await;
+        let gate = Some((Arc::clone(&self.arrivals), ahead));
+        load::send_all(self.server.addr, WEBHOOK, numbers, shape, gate).await;
         self.arrived(all).await;
         self.server.settle();
     }
@@ -133,34 +148,40 @@ async fn ratios() {
     // Nothing leaves the refused one, so it soon holds all that it will hold in memory and runs no
     // more scripts: what is left is the way into the journal.
     let held = numbers.take(30_000);
-    load::send_all(refused.server.addr, WEBHOOK, held, 100, 8).await;
-    for (batch, connections) in SHAPES {
-        let addr = baseline.addr;
-        load::send_all(addr, "/scripts", numbers.take(5_000), batch, connections).await;
-        whole.deliver(numbers.take(5_000), (batch, connections)).await;
+    load::send_all(refused.server.addr, WEBHOOK, held, BATCHES, None).await;
+    for shape in [SINGLES, BATCHES] {
+        load::send_all(baseline.addr, "/scripts", numbers.take(5_000), shape, None).await;
+        whole.deliver(numbers.take(5_000), shape).await;
     }
-    for (batch, connections) in SHAPES {
-        let names =
-            ["read and answer", "parse-and-ack", "parse + scripts", "whole path", "accept only"];
+    for shape in [SINGLES, BATCHES] {
+        let names = [
+            "read and answer",
+            "parse-and-ack",
+            "parse + scripts",
+            "whole path",
+            "whole path, burst",
+            "accept only",
+        ];
         let mut series = names.map(Series::new);
-        let events = if batch == 1 { 8_000 } else { 20_000 };
+        let events = if shape.batch == 1 { 8_000 } else { 20_000 };
         for _ in 0..ROUNDS {
             for (at, path) in ["/ack", "/parse", "/scripts"].into_iter().enumerate() {
                 let count = if at < 2 { 2 * events } else { events };
-                let sent =
-                    load::send_all(baseline.addr, path, numbers.take(count), batch, connections);
+                let sent = load::send_all(baseline.addr, path, numbers.take(count), shape, None);
                 series[at].add(cost(&baseline, count, sent).await);
             }
-            let delivered = whole.deliver(numbers.take(events), (batch, connections));
-            series[3].add(cost(&whole.server, events, delivered).await);
-            let addr = refused.server.addr;
+            for (at, ahead) in [(3, AHEAD), (4, MOST_EVENTS)] {
+                let delivered = whole.deliver_ahead(numbers.take(events), shape, ahead);
+                series[at].add(cost(&whole.server, events, delivered).await);
+            }
             let accepted = async {
-                load::send_all(addr, WEBHOOK, numbers.take(events), batch, connections).await;
+                let events = numbers.take(events);
+                load::send_all(refused.server.addr, WEBHOOK, events, shape, None).await;
                 refused.server.settle();
             };
-            series[4].add(cost(&refused.server, events, accepted).await);
+            series[5].add(cost(&refused.server, events, accepted).await);
         }
-        let title = format!("{batch} to a request, {connections} connections");
+        let title = format!("{} to a request, {} connections", shape.batch, shape.connections);
         figures::print_ratios(&title, &series, 1);
     }
     let requests = whole.arrivals.requests();
@@ -170,13 +191,38 @@ async fn ratios() {
     );
 }
 
+/// Which threads of the whole path it goes to; long enough for a profiler to be attached.
+async fn threads() {
+    const EVENTS: usize = 150_000;
+    let segue = Segue::start("200 OK").await;
+    let numbers = Numbers(AtomicUsize::new(0));
+    for shape in [SINGLES, BATCHES] {
+        segue.deliver(numbers.take(5_000), shape).await;
+        let (batch, events) = (shape.batch, if shape.batch == 1 { EVENTS / 5 } else { EVENTS });
+        let (before, start) = (segue.server.threads_micros(), Instant::now());
+        segue.deliver(numbers.take(events), shape).await;
+        println!(
+            "\n{batch} to a request, process {}: us CPU an event by thread",
+            segue.server.id()
+        );
+        let mut all = 0.0;
+        for (name, spent) in segue.server.threads_micros() {
+            let spent = spent - before.get(&name).copied().unwrap_or(0);
+            let each = figures::float(spent) / figures::float(events);
+            all += each;
+            println!("  {name:<18} {each:>7.2}");
+        }
+        println!("  {:<18} {all:>7.2}   in {:.1} s", "together", start.elapsed().as_secs_f64());
+    }
+}
+
 /// Single events at 1,000 a second, and memory.
 async fn latency() {
     const PER_SECOND: u32 = 1000;
     const EVENTS: usize = 20_000;
     let segue = Segue::start("200 OK").await;
     let numbers = Numbers(AtomicUsize::new(0));
-    segue.deliver(numbers.take(2_000), SHAPES[0]).await;
+    segue.deliver(numbers.take(2_000), SINGLES).await;
     let base = segue.arrivals.base;
     let addr = segue.server.addr;
     let (all, before) = (segue.arrivals.count() + EVENTS, segue.server.cpu_micros());
@@ -201,7 +247,10 @@ async fn latency() {
     }
     let (now, most) = segue.server.memory_mib();
     println!("  memory after that {now} MiB, at most {most} MiB");
-    segue.deliver(numbers.take(100_000), SHAPES[1]).await;
+    segue.deliver(numbers.take(100_000), BATCHES).await;
     let (now, most) = segue.server.memory_mib();
     println!("  memory after 100,000 more in batches of 100: {now} MiB, at most {most} MiB");
+    segue.deliver_ahead(numbers.take(100_000), BATCHES, MOST_EVENTS).await;
+    let (now, most) = segue.server.memory_mib();
+    println!("  memory after 100,000 more at once: {now} MiB, at most {most} MiB");
 }

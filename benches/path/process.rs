@@ -1,5 +1,6 @@
 //! Child processes, and what the system says about them.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -17,6 +18,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `command` and waits for the line that names its address.
+    #[allow(clippy::zombie_processes, reason = "Drop waits for it")]
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("a server must start");
         let mut stdout = BufReader::new(child.stdout.take().expect("it was piped"));
@@ -51,6 +53,20 @@ impl Server {
             stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace().collect();
         let ticks = |at: usize| fields[at].parse::<u64>().expect("a number of ticks");
         (ticks(11) + ticks(12)) * 10_000
+    }
+
+    /// CPU time so far of its threads, in microseconds, by the name that threads of a kind share.
+    pub(crate) fn threads_micros(&self) -> BTreeMap<String, u64> {
+        let mut spent = BTreeMap::new();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        for task in tasks.flatten() {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file)).ok();
+            let (Some(name), Some(stat)) = (read("comm"), read("schedstat")) else { continue };
+            let nanos: u64 = stat.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            let kind = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+            *spent.entry(kind.to_owned()).or_default() += nanos / 1000;
+        }
+        spent
     }
 
     /// Waits until it has nothing left to do: no tick for 150 ms.

@@ -53,11 +53,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let warned = found.findings.iter().any(|finding| finding.severity == Severity::Warning);
     let unusable = found.config.is_err() || found.bundle.is_none();
-    Ok(if unusable || (args.deny_warnings && warned) { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if unusable || (args.deny_warnings && warned) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn check(args: &CheckArgs) -> Found {
-    let own_config = args.dir.as_ref().map(|dir| dir.join("segue.toml")).filter(|file| file.is_file());
+    let own_config =
+        args.dir.as_ref().map(|dir| dir.join("segue.toml")).filter(|file| file.is_file());
     let is_project = own_config.is_some();
     let file = args.config.clone().or(own_config);
     let config = offline::load(file.as_deref());
@@ -86,7 +91,10 @@ fn print_found(found: &Found) {
     }
     match &found.config {
         Ok(offline) => {
-            let file = offline.file.as_ref().map_or_else(|| "built-in defaults".into(), |file| file.display().to_string());
+            let file = offline
+                .file
+                .as_ref()
+                .map_or_else(|| "built-in defaults".into(), |file| file.display().to_string());
             println!("configuration  {file}: usable, {} sources", offline.config.source.len());
             for variable in &offline.unset {
                 println!("               {variable} is not set here; serve will need it");
@@ -94,7 +102,8 @@ fn print_found(found: &Found) {
         }
         Err(error) => println!("configuration  {error}"),
     }
-    let count = |severity| found.findings.iter().filter(|finding| finding.severity == severity).count();
+    let count =
+        |severity| found.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match &found.bundle {
         Some(bundle) => {
@@ -125,7 +134,9 @@ fn as_json(found: &Found) -> Value {
     };
     let config = match &found.config {
         Ok(offline) => json!({ "usable": true, "file": offline.file, "unset": offline.unset }),
-        Err(error) => json!({ "usable": false, "file": error.file, "line": error.line, "message": error.message }),
+        Err(error) => {
+            json!({ "usable": false, "file": error.file, "line": error.line, "message": error.message })
+        }
     };
     json!({
         "config": config,

@@ -37,6 +37,10 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         None => "the built-in defaults: there is no segue.toml here".into(),
     };
     println!("# {from}");
-    print!("{}", toml::to_string_pretty(&loaded.config).context("the configuration cannot be written as TOML")?);
+    print!(
+        "{}",
+        toml::to_string_pretty(&loaded.config)
+            .context("the configuration cannot be written as TOML")?
+    );
     Ok(ExitCode::SUCCESS)
 }

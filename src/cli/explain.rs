@@ -21,7 +21,9 @@ use crate::spec::{Ingress, TimeOrigin};
 /// The file holds an event or a body as a vendor sends it. Exits with 1 when an event becomes a dead
 /// letter or the body would be refused.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  segue explain fixtures/payloads/rudderstack_checkout.json --source rudderstack --at 2026-01-15T12:00:00Z")]
+#[command(
+    after_help = "Example:\n  segue explain fixtures/payloads/rudderstack_checkout.json --source rudderstack --at 2026-01-15T12:00:00Z"
+)]
 pub struct ExplainArgs {
     /// The file; - for stdin.
     #[arg(value_name = "FILE")]
@@ -57,8 +59,9 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
     let now = match &args.at {
         None => SystemClock.now(),
-        Some(text) => Time::parse(text)
-            .with_context(|| format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z"))?,
+        Some(text) => Time::parse(text).with_context(|| {
+            format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z")
+        })?,
     };
     let setup = Setup::new(&offline.config, bundle);
     let explained = suite::on_script_thread(|| {
@@ -76,7 +79,10 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Err(error) => {
             let (status, code) = error.answer();
             if args.json {
-                println!("{}", json!({ "refused": { "status": status.as_u16(), "code": code, "message": error.to_string() } }));
+                println!(
+                    "{}",
+                    json!({ "refused": { "status": status.as_u16(), "code": code, "message": error.to_string() } })
+                );
                 return Ok(ExitCode::from(1));
             }
             bail!("the sender would be answered {} {code}: {error}", status.as_u16());
@@ -105,7 +111,13 @@ fn text(one: &Explanation) -> String {
         Ingress::Webhook => "webhook",
         Ingress::Api => "SDK path",
     };
-    page.line("ingest", &format!("{} bytes at the {door} of source {}, at {}", arrival.bytes, arrival.source, arrival.accepted_at));
+    page.line(
+        "ingest",
+        &format!(
+            "{} bytes at the {door} of source {}, at {}",
+            arrival.bytes, arrival.source, arrival.accepted_at
+        ),
+    );
     if let Some(replay) = &arrival.replay {
         page.line("", &format!("a replay: {replay}"));
     }
@@ -113,7 +125,10 @@ fn text(one: &Explanation) -> String {
         Some(spec) => write_spec(&mut page, spec),
         None => page.line("spec", "it is no event that can be read"),
     }
-    page.line("dedupe", if arrival.duplicate { "the same message came before" } else { "first sight" });
+    page.line(
+        "dedupe",
+        if arrival.duplicate { "the same message came before" } else { "first sight" },
+    );
     if let Some(bundle) = &one.bundle
         && !one.scripts.is_empty()
     {
@@ -122,7 +137,10 @@ fn text(one: &Explanation) -> String {
     one.scripts.iter().for_each(|script| write_script(&mut page, script));
     for (index, part) in one.parts.iter().enumerate() {
         if one.parts.len() > 1 {
-            page.line("", &format!("── event {} of {} that the scripts made", index + 1, one.parts.len()));
+            page.line(
+                "",
+                &format!("── event {} of {} that the scripts made", index + 1, one.parts.len()),
+            );
         }
         write_part(&mut page, part);
     }
@@ -146,8 +164,10 @@ fn write_spec(page: &mut Page, spec: &Spec) {
     let name = spec.name.as_deref().unwrap_or("(no name)");
     page.line("spec", &format!("{} {name}, message {}", spec.call, spec.message_id));
     let named = |what: &str, id: &Option<String>| id.as_ref().map(|id| format!("{what} {id}"));
-    let ids: Vec<String> =
-        [named("user", &spec.user_id), named("anonymous", &spec.anonymous_id)].into_iter().flatten().collect();
+    let ids: Vec<String> = [named("user", &spec.user_id), named("anonymous", &spec.anonymous_id)]
+        .into_iter()
+        .flatten()
+        .collect();
     let ids = if ids.is_empty() { "nobody is named".to_owned() } else { ids.join(", ") };
     page.line("", &ids);
     let origin = match spec.time_origin {
@@ -165,7 +185,8 @@ fn write_script(page: &mut Page, script: &Script) {
     let reason = script.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     page.line("", &format!("{} {}{reason}", script.stage, script.outcome));
     for Change { path, old, new } in &script.changes {
-        let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".into(), layout::flat);
+        let shown =
+            |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".into(), layout::flat);
         page.line("", &format!("  {path}: {} → {}", shown(old), shown(new)));
     }
     for printed in &script.printed {
@@ -177,7 +198,9 @@ fn write_script(page: &mut Page, script: &Script) {
 }
 
 fn write_part(page: &mut Page, part: &Explained) {
-    let said = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let said = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     for (name, value) in &part.notes {
         page.line("", &format!("note {name}: {}", layout::flat(value)));
     }
@@ -193,7 +216,15 @@ fn write_part(page: &mut Page, part: &Explained) {
     let guard = &part.guard;
     let until = guard.get("park_until").and_then(Value::as_str);
     let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
-    page.line("guard", &format!("{} → {}{until}: {}", said(guard, "class"), said(guard, "action"), said(guard, "reason")));
+    page.line(
+        "guard",
+        &format!(
+            "{} → {}{until}: {}",
+            said(guard, "class"),
+            said(guard, "action"),
+            said(guard, "reason")
+        ),
+    );
     if let Some(key) = &part.dedupe_key {
         page.line("", &format!("business key {key}"));
     }

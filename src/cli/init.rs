@@ -35,7 +35,9 @@ pub struct InitArgs {
 pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     for (path, text) in files() {
         let file = args.dir.join(&path);
-        match write_new(&file, &text).with_context(|| format!("{} cannot be written", file.display()))? {
+        match write_new(&file, &text)
+            .with_context(|| format!("{} cannot be written", file.display()))?
+        {
             true => println!("wrote {}", file.display()),
             false => println!("kept  {}: it is there already", file.display()),
         }
@@ -58,7 +60,10 @@ fn files() -> Vec<(String, String)> {
         (format!("transforms/{path}"), text)
     });
     let fixtures = FIXTURES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-    std::iter::once(("segue.toml".to_owned(), CONFIG.to_owned())).chain(scripts).chain(fixtures).collect()
+    std::iter::once(("segue.toml".to_owned(), CONFIG.to_owned()))
+        .chain(scripts)
+        .chain(fixtures)
+        .collect()
 }
 
 /// Renaming is visible to campaigns that run already: it is switched on by those who want it.
@@ -93,8 +98,10 @@ mod tests {
 
     /// The template with everything in it that is only shown.
     fn all_switched_on() -> String {
-        let is_setting = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
-        let line = |line: &'static str| match line.strip_prefix('#').filter(|rest| is_setting(rest)) {
+        let is_setting =
+            |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+        let line = |line: &'static str| match line.strip_prefix('#').filter(|rest| is_setting(rest))
+        {
             Some(rest) => rest.to_owned() + "\n",
             None => line.to_owned() + "\n",
         };
@@ -102,7 +109,8 @@ mod tests {
     }
 
     fn parsed(text: &str) -> Config {
-        config::parse(text, "segue.toml", &|_| Some("not-set".into())).unwrap_or_else(|error| panic!("{error}"))
+        config::parse(text, "segue.toml", &|_| Some("not-set".into()))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn keys(value: &toml::Value, found: &mut BTreeSet<String>) {

@@ -85,7 +85,11 @@ pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Res
 /// There is none of this name; which there are.
 pub(super) fn choose_source(config: &Config, name: Option<&str>) -> anyhow::Result<String> {
     let Some(name) = name else {
-        return config.source.first().map(|source| source.name.clone()).context("no source is configured");
+        return config
+            .source
+            .first()
+            .map(|source| source.name.clone())
+            .context("no source is configured");
     };
     if config.source(name).is_none() {
         let names: Vec<&str> = config.source.iter().map(|source| source.name.as_str()).collect();
@@ -101,7 +105,8 @@ pub(super) fn choose_source(config: &Config, name: Option<&str>) -> anyhow::Resu
 pub(super) fn read_input(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).context("stdin cannot be read")?;
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)
+            .context("stdin cannot be read")?;
         return Ok(bytes);
     }
     std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))

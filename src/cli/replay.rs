@@ -25,7 +25,9 @@ use crate::fixture::{Setup, suite};
 /// Reads events, lists, batches and NDJSON, also gzip. Without --send nothing leaves the machine, and
 /// the plan knows neither what Segue's journal nor what the workspace holds.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  segue replay fixtures/payloads/last_week.ndjson --as-replay january")]
+#[command(
+    after_help = "Example:\n  segue replay fixtures/payloads/last_week.ndjson --as-replay january"
+)]
 pub struct ReplayArgs {
     /// The recordings; - for stdin.
     #[arg(value_name = "FILE", required = true)]
@@ -85,8 +87,9 @@ fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
     let now = match &args.at {
         None => SystemClock.now(),
-        Some(text) => Time::parse(text)
-            .with_context(|| format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z"))?,
+        Some(text) => Time::parse(text).with_context(|| {
+            format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z")
+        })?,
     };
     let setup = Setup::new(&offline.config, bundle);
     let progress = progress_of(&args.files);
@@ -148,7 +151,8 @@ fn progress_of(files: &[PathBuf]) -> ProgressBar {
     match sizes {
         Some(total) => {
             let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
-            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            ProgressBar::new(total)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         }
         None => ProgressBar::new_spinner(),
     }

@@ -43,7 +43,9 @@ pub struct TestArgs {
 /// The scripts or the configuration cannot be used, or a path is not there.
 pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if args.update && is_ci() {
-        bail!("--update is refused in CI (CI is set): what is expected changes by review, not by a run");
+        bail!(
+            "--update is refused in CI (CI is set): what is expected changes by review, not by a run"
+        );
     }
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
@@ -84,7 +86,8 @@ fn update(files: &[PathBuf], only: Option<&str>, setup: &Setup) -> anyhow::Resul
         match suite::update(file, only, setup) {
             Ok(None) => {}
             Ok(Some(text)) => {
-                std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+                std::fs::write(file, text)
+                    .with_context(|| format!("{} cannot be written", file.display()))?;
                 println!("rewrote {}", file.display());
                 rewritten += 1;
             }

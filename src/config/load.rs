@@ -188,10 +188,14 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         check_source(one, listen, source)?;
         let others = &config.source[..at];
         if let Some(other) = others.iter().find(|other| shares_a_key(other, one)) {
-            return Err(source.about("name", &one.name, &format!(
-                "sources {:?} and {:?} have the same write key: events could not be told apart",
-                other.name, one.name
-            )));
+            return Err(source.about(
+                "name",
+                &one.name,
+                &format!(
+                    "sources {:?} and {:?} have the same write key: events could not be told apart",
+                    other.name, one.name
+                ),
+            ));
         }
         if others.iter().any(|other| other.name == one.name) {
             return Err(source.about(

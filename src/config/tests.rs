@@ -1,3 +1,5 @@
+//! What the file may say, and how mistakes are told.
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -61,7 +63,9 @@ fn every_mistake_is_named_with_its_line() {
         ("two of a name", format!("{MINIMAL}[[source]]\nname = \"web\"\n"), Some(3), "two sources"),
         (
             "one key of two sources",
-            format!("{MINIMAL}write_keys = [\"k\"]\n[[source]]\nname = \"b\"\nwrite_keys = [\"k\"]\n"),
+            format!(
+                "{MINIMAL}write_keys = [\"k\"]\n[[source]]\nname = \"b\"\nwrite_keys = [\"k\"]\n"
+            ),
             Some(6),
             "same write key",
         ),

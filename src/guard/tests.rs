@@ -1,3 +1,5 @@
+//! The guard's rules, case by case.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};

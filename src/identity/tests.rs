@@ -1,3 +1,5 @@
+//! Who is who, case by case.
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -78,7 +80,8 @@ fn an_anonymous_event_belongs_to_the_person_once_any_call_showed_both_ids() {
 #[test]
 fn an_event_that_is_processed_again_tells_it_again() {
     let mut world = World::new();
-    let both = json!({"type": "track", "event": "E", "messageId": "m", "anonymousId": "a", "userId": "u"});
+    let both =
+        json!({"type": "track", "event": "E", "messageId": "m", "anonymousId": "a", "userId": "u"});
     assert!(world.see_again(&both).tell_first);
     assert!(world.see_again(&both).tell_first, "the first time it may not have arrived");
 }

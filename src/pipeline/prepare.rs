@@ -20,11 +20,13 @@ pub fn prepare(
     attempt: u32,
     now: Time,
 ) -> Prepared {
-    prepare_with(config, runner, call, (attempt, now), &mut |runner, event, context| {
-        let made = runner.run(event.clone(), context);
-        match made {
+    prepare_with(config, runner, call, (attempt, now), &mut |runner, event, original, context| {
+        match runner.run_with_original(event, original, context) {
             // The machine was too busy, not the script too slow: once more.
-            Made::Failed(error) if error.retryable => runner.run(event, context),
+            Made::Failed(error) if error.retryable => match original() {
+                Some(event) => runner.run_with_original(event, original, context),
+                None => Made::Failed(error),
+            },
             made => made,
         }
     })
@@ -38,15 +40,18 @@ pub fn prepare_traced(
     now: Time,
 ) -> (Prepared, Vec<StageTrace>) {
     let mut trace = Vec::new();
-    let prepared = prepare_with(config, runner, call, (0, now), &mut |runner, event, context| {
-        let (made, steps) = runner.trace(event, context);
-        trace = steps;
-        made
-    });
+    let prepared =
+        prepare_with(config, runner, call, (0, now), &mut |runner, event, _, context| {
+            let (made, steps) = runner.trace(event, context);
+            trace = steps;
+            made
+        });
     (prepared, trace)
 }
 
-type RunScripts<'a> = dyn FnMut(&mut Runner, Event, &Context) -> Made + 'a;
+/// Runs the scripts on an event; makes the event again where a run must start again, which is rare.
+type RunScripts<'a> =
+    dyn FnMut(&mut Runner, Event, &mut dyn FnMut() -> Option<Event>, &Context) -> Made + 'a;
 
 fn prepare_with(
     config: &Config,
@@ -76,7 +81,8 @@ fn prepare_with(
     let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
     origin.exit = Kind::of(event.call(), &canonical) == Kind::Exit;
     let context = script_context(source, &call.arrival, &event, attempt, now);
-    let result = match run(runner, event, &context) {
+    let mut original = || spec::normalise(&mut call, source.kind).ok();
+    let result = match run(runner, event, &mut original, &context) {
         Made::Events(events) => Ok(events),
         Made::Dropped { reason, .. } => Err(Outcome::Dropped(DropReason::Script(reason))),
         Made::Failed(error) => Err(Outcome::DeadLettered(error.dead_letter())),

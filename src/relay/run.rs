@@ -246,7 +246,8 @@ impl Driver {
             }
             Message::Status(answer) => {
                 let standing = self.core.standing(self.relay.clock.now());
-                let unsettled = self.core.unsettled(Traffic::Live) + self.core.unsettled(Traffic::Backfill);
+                let unsettled =
+                    self.core.unsettled(Traffic::Live) + self.core.unsettled(Traffic::Backfill);
                 let _ = answer.send(Status { unsettled, standing });
             }
             Message::Stop => {}

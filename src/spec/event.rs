@@ -198,6 +198,11 @@ impl Event {
         &self.fields
     }
 
+    /// All fields, for the scripts to take and to put back by [`Event::rewritten`].
+    pub(crate) fn fields_mut(&mut self) -> &mut Object {
+        &mut self.fields
+    }
+
     /// The message id: the sender's, or a hash of the content.
     pub fn message_id(&self) -> &str {
         self.text("messageId").unwrap_or_default()

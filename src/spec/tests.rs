@@ -1,3 +1,5 @@
+//! The vendors' rules, case by case.
+
 use bytes::Bytes;
 use serde_json::json;
 

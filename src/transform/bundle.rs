@@ -191,8 +191,8 @@ impl Bundle {
         self.decimal
     }
 
-    pub(crate) fn region(&self) -> Option<String> {
-        self.region.clone()
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// Whether a stage ran out of time too often.
@@ -210,20 +210,24 @@ impl Bundle {
         }
     }
 
+    /// Scripts that never run: stages that are not listed, and files where nobody looks for them.
     fn unlisted(&self) -> Vec<Diagnostic> {
         let listed: BTreeSet<&str> =
             self.manifest.stages.iter().map(|stage| stage.file.as_str()).collect();
-        let files = self
-            .sources
-            .keys()
-            .filter(|file| manifest::is_stage_file(file) && !listed.contains(file.as_str()));
-        files
+        let scripts = self.sources.keys().filter(|file| file.ends_with(".rhai"));
+        scripts
+            .filter(|file| !(listed.contains(file.as_str()) || file.starts_with("lib/")))
             .map(|file| {
-                Diagnostic::error(file, format!("this stage is not listed in {}", manifest::FILE))
-                    .as_warning()
-                    .with_hint(
+                let finding = if manifest::is_stage_file(file) {
+                    let message = format!("this stage is not listed in {}", manifest::FILE);
+                    Diagnostic::error(file, message).with_hint(
                         "it never runs: add a [[stage]], with mode = \"off\" if that is meant",
                     )
+                } else {
+                    Diagnostic::error(file, "this script is neither a stage nor a library")
+                        .with_hint("stages are at the top of the folder, libraries in lib/")
+                };
+                finding.as_warning()
             })
             .collect()
     }

@@ -32,6 +32,7 @@ mod sandbox;
 mod script_context;
 mod session;
 pub mod shipped;
+mod stage_trace;
 mod stages;
 
 pub use bundle::Bundle;

@@ -14,14 +14,14 @@ use super::compile::{Program, StageCode};
 use super::error::{ScriptError, code};
 use super::handle::MapHandle;
 use super::limits::Stopped;
-use super::made::{Hints, Made, Scripted, StageTrace, TraceOutcome};
+use super::made::{Hints, Made, Scripted, StageTrace};
 use super::manifest::{OnError, Subject};
 use super::results::{Outcome, read_result};
 use super::script_context::{Context, ScriptContext};
 use crate::spec::{Call, Event, Object};
 
 /// The objects that every handler may rely on.
-const GUARANTEED: [&str; 3] = ["properties", "traits", "context"];
+pub(crate) const GUARANTEED: [&str; 3] = ["properties", "traits", "context"];
 
 /// Errors that Rhai reports without a line when they happen in a handler itself.
 const NEED_LINE: [&str; 5] =
@@ -31,8 +31,10 @@ const NEED_LINE: [&str; 5] =
 pub(crate) struct Skip {
     stage: usize,
     item: usize,
-    /// Why it is left out; `None` to have it tried once more, since the machine was too busy.
-    error: Option<ScriptError>,
+    /// What went wrong.
+    because: ScriptError,
+    /// Whether it is tried once more, since the machine was too busy.
+    once_more: bool,
 }
 
 /// Why a run starts again from the beginning.
@@ -43,15 +45,25 @@ pub(crate) enum Again {
     FindLine(Box<ScriptError>),
 }
 
+impl Again {
+    /// The error for which it starts again, when it cannot.
+    pub(crate) fn into_error(self) -> ScriptError {
+        match self {
+            Self::Without(skip) => skip.because,
+            Self::FindLine(error) => *error,
+        }
+    }
+}
+
 /// One event on its way through the stages.
-struct Item {
-    event: MapHandle,
-    hints: Hints,
+pub(crate) struct Item {
+    pub(crate) event: MapHandle,
+    pub(crate) hints: Hints,
     child: u32,
 }
 
 /// What one stage made of one event.
-enum Step {
+pub(crate) enum Step {
     /// It does not run for this event.
     Skipped(Item),
     Items(Vec<Item>),
@@ -64,7 +76,10 @@ pub(crate) struct Run<'a> {
     pub(crate) bundle: &'a Bundle,
     pub(crate) program: &'a Program,
     pub(crate) vars: &'a MapHandle,
+    /// The event without its fields.
     pub(crate) event: &'a Event,
+    /// Which of the [`GUARANTEED`] objects it did not have.
+    pub(crate) absent: [bool; 3],
     pub(crate) context: Rc<Context>,
     pub(crate) skips: &'a [Skip],
     /// The error whose line this run is to find.
@@ -72,11 +87,13 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Takes an event with these fields through all stages.
     pub(crate) fn all_stages(
         &self,
+        fields: Object,
         mut traces: Option<&mut Vec<StageTrace>>,
     ) -> Result<Made, Again> {
-        let root = MapHandle::new(self.event.fields().clone(), 0, false);
+        let root = MapHandle::new(fields, 0, false);
         let mut items = vec![Item { event: root, hints: Hints::default(), child: 0 }];
         let mut children = 0;
         for stage in &self.program.stages {
@@ -148,10 +165,10 @@ impl Run<'_> {
         let skipped = self
             .skips
             .iter()
-            .find(|skip| skip.stage == stage.index && skip.item == place && skip.error.is_some());
-        if let Some(Skip { error: Some(error), .. }) = skipped {
+            .find(|skip| skip.stage == stage.index && skip.item == place && !skip.once_more);
+        if let Some(skip) = skipped {
             let mut item = item;
-            item.hints.failed_stages.push(error.clone());
+            item.hints.failed_stages.push(skip.because.clone());
             return Ok(Step::Items(vec![item]));
         }
         let error = match self.call(stage, handler, item, children) {
@@ -163,17 +180,14 @@ impl Run<'_> {
             _ => manifest.on_error,
         };
         let tried = self.skips.iter().any(|skip| skip.stage == stage.index && skip.item == place);
+        let once_more = error.retryable && !tried && policy != OnError::DeadLetter;
         match policy {
             OnError::DeadLetter => Ok(Step::Failed(error)),
-            _ if error.retryable && !tried => {
-                Err(Again::Without(Box::new(Skip { stage: stage.index, item: place, error: None })))
+            OnError::Drop if !once_more => Ok(Step::Dropped("stage_error".into())),
+            OnError::Drop | OnError::ForwardOriginal => {
+                let skip = Skip { stage: stage.index, item: place, because: error, once_more };
+                Err(Again::Without(Box::new(skip)))
             }
-            OnError::Drop => Ok(Step::Dropped("stage_error".into())),
-            OnError::ForwardOriginal => Err(Again::Without(Box::new(Skip {
-                stage: stage.index,
-                item: place,
-                error: Some(error),
-            }))),
         }
     }
 
@@ -314,47 +328,11 @@ impl Run<'_> {
         Step::Items(items)
     }
 
-    /// An event as a trace shows it.
-    fn shown(&self, event: &MapHandle) -> Value {
-        Value::Object(without_comfort(event.copy(), self.event.fields()))
-    }
-
-    /// Writes down what a stage did.
-    fn trace(&self, traces: &mut Vec<StageTrace>, stage: &StageCode, before: Value, step: &Step) {
-        let session = &self.program.session;
-        let ran = !matches!(step, Step::Skipped(_));
-        let (outcome, events) = match step {
-            Step::Skipped(_) => (TraceOutcome::Skipped, vec![before]),
-            Step::Dropped(reason) => (TraceOutcome::Dropped(reason.clone()), Vec::new()),
-            Step::Failed(error) => (TraceOutcome::Failed(error.clone()), Vec::new()),
-            Step::Items(items) => {
-                let events: Vec<Value> = items.iter().map(|item| self.shown(&item.event)).collect();
-                let failed = items[0].hints.failed_stages.last();
-                let outcome = match failed.filter(|error| *error.stage == *stage.name) {
-                    Some(error) => TraceOutcome::Failed(error.clone()),
-                    None if events.len() > 1 => TraceOutcome::Split,
-                    None if events[0] == before => TraceOutcome::Unchanged,
-                    None => TraceOutcome::Changed,
-                };
-                (outcome, events)
-            }
-        };
-        let handler = stage.handler(self.event.call()).filter(|_| ran);
-        traces.push(StageTrace {
-            stage: stage.name.to_string(),
-            handler: handler.map(str::to_owned),
-            outcome,
-            events,
-            operations: if ran { session.watch.operations() } else { 0 },
-            printed: session.take_printed(),
-        });
-    }
-
     /// The events as the stages behind get them.
     fn finish(&self, items: Vec<Item>) -> Made {
         let mut events = Vec::with_capacity(items.len());
         for item in items {
-            let fields = without_comfort(item.event.take(), self.event.fields());
+            let fields = without_comfort(item.event.take(), self.absent);
             match self.event.rewritten(fields, item.child) {
                 Ok(event) => events.push(Scripted { event, hints: item.hints }),
                 Err(letter) => {
@@ -379,10 +357,10 @@ fn guarantee(event: &MapHandle) {
 }
 
 /// The fields without what was put there for the script's comfort and stayed empty.
-fn without_comfort(mut fields: Object, original: &Object) -> Object {
-    for name in GUARANTEED {
+pub(crate) fn without_comfort(mut fields: Object, absent: [bool; 3]) -> Object {
+    for (name, was_absent) in GUARANTEED.into_iter().zip(absent) {
         let is_empty = fields.get(name).and_then(Value::as_object).is_some_and(Object::is_empty);
-        if is_empty && !original.contains_key(name) {
+        if is_empty && was_absent {
             fields.shift_remove(name);
         }
     }

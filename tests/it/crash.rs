@@ -16,9 +16,12 @@ const USERS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed() {
-    let emulator =
-        emulator::serve(([127, 0, 0, 1], 0).into(), Emulator::new(Settings::default()), Arc::new(SystemClock))
-            .unwrap();
+    let emulator = emulator::serve(
+        ([127, 0, 0, 1], 0).into(),
+        Emulator::new(Settings::default()),
+        Arc::new(SystemClock),
+    )
+    .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let addr = format!("127.0.0.1:{}", free_port());
     let config = folder.path().join("segue.toml");
@@ -45,8 +48,11 @@ async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed()
     let acknowledged = sender.await.unwrap();
 
     let arrived = eventually("everything that was answered 200", async || {
-        let arrived: BTreeSet<String> =
-            emulator.lock().events().map(|event| event.data["n"].as_str().unwrap().to_owned()).collect();
+        let arrived: BTreeSet<String> = emulator
+            .lock()
+            .events()
+            .map(|event| event.data["n"].as_str().unwrap().to_owned())
+            .collect();
         acknowledged.iter().all(|id| arrived.contains(id)).then_some(arrived)
     })
     .await;
@@ -65,7 +71,13 @@ async fn send_until(stop: Arc<AtomicBool>, addr: String) -> Vec<String> {
     let mut number = 0_u64;
     while !stop.load(Ordering::SeqCst) {
         let batch: Vec<_> = (0..10)
-            .map(|at| track(&format!("u{}", (number + at) % USERS as u64), "Step", &format!("{:08}", number + at)))
+            .map(|at| {
+                track(
+                    &format!("u{}", (number + at) % USERS as u64),
+                    "Step",
+                    &format!("{:08}", number + at),
+                )
+            })
             .collect();
         let body = json!(batch).to_string();
         loop {
@@ -84,8 +96,12 @@ async fn send_until(stop: Arc<AtomicBool>, addr: String) -> Vec<String> {
 fn assert_in_order(emulator: &emulator::Running) {
     let mut last: BTreeMap<String, String> = BTreeMap::new();
     for event in emulator.lock().events() {
-        let (person, number) = (event.cio_id.clone().unwrap(), event.data["n"].as_str().unwrap().to_owned());
+        let (person, number) =
+            (event.cio_id.clone().unwrap(), event.data["n"].as_str().unwrap().to_owned());
         let before = last.insert(person, number.clone());
-        assert!(before.as_ref().is_none_or(|before| *before < number), "{before:?} before {number}");
+        assert!(
+            before.as_ref().is_none_or(|before| *before < number),
+            "{before:?} before {number}"
+        );
     }
 }

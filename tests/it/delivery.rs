@@ -56,7 +56,8 @@ async fn a_malformed_request_is_halved_until_the_culprit_is_alone() {
     let segue = Segue::start().await;
     segue.fail(json!([{"when": {"person": "u7"}, "steps": [{"status": 400}], "repeat": true}]));
 
-    let batch: Vec<_> = (0..16).map(|user| track(&format!("u{user}"), "A", &user.to_string())).collect();
+    let batch: Vec<_> =
+        (0..16).map(|user| track(&format!("u{user}"), "A", &user.to_string())).collect();
     segue.send(&batch.into()).await;
     segue.settled().await;
 

@@ -16,7 +16,10 @@ async fn a_webhook_event_arrives_once_whatever_the_vendor_repeats() {
     let events = segue.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].name, "Quiz Answered");
-    assert_eq!((segue.total("accepted"), segue.total("delivered"), segue.total("dropped")), (3, 1, 2));
+    assert_eq!(
+        (segue.total("accepted"), segue.total("delivered"), segue.total("dropped")),
+        (3, 1, 2)
+    );
     segue.assert_conservation();
 }
 
@@ -71,7 +74,10 @@ async fn an_anonymous_visitor_becomes_the_person_who_logs_in() {
     let events = segue.events();
     assert_eq!(events.len(), 3);
     let person = Some(&people[0].cio_id);
-    assert!(events.iter().all(|event| event.cio_id.as_ref() == person), "the page view too: {events:?}");
+    assert!(
+        events.iter().all(|event| event.cio_id.as_ref() == person),
+        "the page view too: {events:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

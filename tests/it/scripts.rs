@@ -47,15 +47,23 @@ fn deeper(event) { deeper(event) }
     let dead = segue.app.journal().dead(&DeadFilter::default(), None, 100).unwrap();
     assert_eq!(dead.len(), wrong.len());
     for row in &dead {
-        assert!(matches!(row.letter.code, DeadCode::ScriptFailed | DeadCode::ScriptResult), "{:?}", row.letter);
+        assert!(
+            matches!(row.letter.code, DeadCode::ScriptFailed | DeadCode::ScriptResult),
+            "{:?}",
+            row.letter
+        );
         assert!(row.letter.message.contains("10_mine.rhai"), "{}", row.letter.message);
     }
-    let places: Vec<_> = dead.iter().map(|row| row.letter.detail.as_ref().unwrap()["line"].clone()).collect();
+    let places: Vec<_> =
+        dead.iter().map(|row| row.letter.detail.as_ref().unwrap()["line"].clone()).collect();
     assert_eq!(places[3..5], [json!(6), json!(7)], "a runtime error has its line: {places:?}");
 
     scripts(segue.folder.path(), "fn on_track(event, ctx) { event }\n");
     let before = segue.app.bundle().hash().to_owned();
-    eventually("the fixed scripts to be in force", async || (segue.app.bundle().hash() != before).then_some(())).await;
+    eventually("the fixed scripts to be in force", async || {
+        (segue.app.bundle().hash() != before).then_some(())
+    })
+    .await;
     let redriven = segue.app.journal().redrive(&DeadFilter::default(), 100).await.unwrap().unwrap();
     assert_eq!(redriven, wrong.len() as u64);
     segue.settled().await;
@@ -70,7 +78,10 @@ async fn a_broken_folder_never_replaces_good_scripts() {
     let segue = Segue::start_in(folder, "").await;
     let good = segue.app.bundle().hash().to_owned();
 
-    scripts(segue.folder.path(), "fn on_track(event, ctx) { event.properties.version = ; event }\n");
+    scripts(
+        segue.folder.path(),
+        "fn on_track(event, ctx) { event.properties.version = ; event }\n",
+    );
     let refused = segue.app.reload().await;
 
     assert!(format!("{refused:?}").contains("10_mine.rhai"), "{refused:?}");

@@ -26,7 +26,7 @@ use crate::spec::Ingress;
 /// Events that are stored together.
 const CHUNK: usize = 500;
 /// The emulator forgets everybody when it knows this many people.
-const PEOPLE: usize = 50_000;
+const PEOPLE: usize = 20_000;
 /// Lines of a table that are shown; the rest is counted.
 const SHOWN: usize = 15;
 
@@ -94,8 +94,10 @@ impl<'a> Planner<'a> {
         let folder = tempfile::Builder::new().prefix("segue-replay-").tempdir()?;
         let history = emulator::settings::History {
             requests: 1,
-            activity: 100 * CHUNK,
-            events: 100 * CHUNK,
+            // Looked at after every chunk; an identify may find many anonymous events.
+            activity: 20 * CHUNK,
+            events: 20 * CHUNK,
+            event_ids: 100 * CHUNK,
             ..emulator::settings::History::default()
         };
         let emulator = emulator::Settings { history, ..setup.emulator.clone() };
@@ -175,7 +177,10 @@ impl<'a> Planner<'a> {
         let (plan, setup) = (&mut self.plan, self.world.setup());
         for part in processed.prepared.result.as_deref().unwrap_or_default() {
             let verdict = &part.verdict;
-            add(&mut plan.guard, &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()));
+            add(
+                &mut plan.guard,
+                &format!("{} {}", verdict.class.as_str(), verdict.action.as_str()),
+            );
             if let Some(until) = verdict.park_until {
                 let (from, to) = self.parked.unwrap_or((until, until));
                 self.parked = Some((from.min(until), to.max(until)));
@@ -192,7 +197,10 @@ impl<'a> Planner<'a> {
             }
             for error in &part.hints.failed_stages {
                 let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-                add(&mut plan.errors, &format!("{} {}{line} (sent as it came)", error.code, error.file));
+                add(
+                    &mut plan.errors,
+                    &format!("{} {}{line} (sent as it came)", error.code, error.file),
+                );
             }
         }
     }
@@ -203,7 +211,10 @@ impl<'a> Planner<'a> {
         add(&mut plan.outcomes, outcome.trim_end());
         if let Some(letter) = &report.letter {
             let detail = |name: &str| letter.detail.as_ref().and_then(|detail| detail.get(name));
-            let place = match (detail("file").and_then(Value::as_str), detail("line").and_then(Value::as_u64)) {
+            let place = match (
+                detail("file").and_then(Value::as_str),
+                detail("line").and_then(Value::as_u64),
+            ) {
                 (Some(file), Some(line)) => format!(" {file}:{line}"),
                 (Some(file), None) => format!(" {file}"),
                 (None, _) => String::new(),

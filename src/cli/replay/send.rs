@@ -55,8 +55,12 @@ pub(super) struct Sender<'a> {
 impl<'a> Sender<'a> {
     /// A sender that leaves out the first `skip` events.
     pub(super) fn new(target: &'a Target, skip: u64) -> anyhow::Result<Self> {
-        let mut url = Url::parse(&target.url)
-            .with_context(|| format!("--send {:?} is no URL; write for example http://127.0.0.1:8080/webhook/web", target.url))?;
+        let mut url = Url::parse(&target.url).with_context(|| {
+            format!(
+                "--send {:?} is no URL; write for example http://127.0.0.1:8080/webhook/web",
+                target.url
+            )
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("--send needs an http or https URL");
         }
@@ -65,7 +69,8 @@ impl<'a> Sender<'a> {
         }
         // Fails when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        let mut builder =
+            reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
         if url.scheme() == "http" {
             // Without TLS a machine without root certificates will do.
             builder = builder.tls_certs_only([]);
@@ -124,7 +129,8 @@ impl<'a> Sender<'a> {
         if events.is_empty() {
             return Ok(());
         }
-        let (head, tail): (&[u8], &[u8]) = if self.is_api { (b"{\"batch\":[", b"]}") } else { (b"[", b"]") };
+        let (head, tail): (&[u8], &[u8]) =
+            if self.is_api { (b"{\"batch\":[", b"]}") } else { (b"[", b"]") };
         let mut body = head.to_vec();
         for (index, event) in events.iter().enumerate() {
             if index > 0 {
@@ -150,7 +156,8 @@ impl<'a> Sender<'a> {
                 }
                 Ok(response) => {
                     let status = response.status();
-                    let said: String = response.text().await.unwrap_or_default().chars().take(300).collect();
+                    let said: String =
+                        response.text().await.unwrap_or_default().chars().take(300).collect();
                     bail!("{} refuses: {status} {said}\n{}", self.target.url, self.standing());
                 }
                 Err(error) => (error.without_url().to_string(), None),
@@ -226,7 +233,8 @@ fn count_of(body: &[u8]) -> u64 {
 
 /// Whether the same request may be taken later.
 fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 fn asked_wait(response: &Response) -> Option<Duration> {

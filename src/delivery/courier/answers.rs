@@ -120,7 +120,8 @@ impl Courier {
             [one] if outage => {
                 // An outage is nobody's fault, and uses up nobody's budget.
                 let until = now.plus(self.jitter.wait(SHORT_WAIT));
-                self.queues.came_back(*one, Some(until), |entry| entry.unknown_fate |= unknown_fate);
+                self.queues
+                    .came_back(*one, Some(until), |entry| entry.unknown_fate |= unknown_fate);
             }
             [one] => self.back_off(*one, status, unknown_fate, now),
             _ => self.halve(items, unknown_fate),

@@ -1,3 +1,5 @@
+//! The courier against a scripted Customer.io.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -246,9 +248,16 @@ fn a_verdict_that_ran_out_is_asked_again_unless_the_item_may_have_arrived() {
 
 #[test]
 fn a_backfill_leaves_a_slot_to_live_traffic() {
-    let mut courier = Courier::new(CourierConfig { concurrency: 2, room: Room { items: 1, bytes: 1000 }, ..config() });
+    let mut courier = Courier::new(CourierConfig {
+        concurrency: 2,
+        room: Room { items: 1, bytes: 1000 },
+        ..config()
+    });
     for seq in 1..=5 {
-        courier.push(Item { id: ItemId { traffic: Traffic::Backfill, ..id(seq) }, ..item(seq, &[&seq.to_string()]) });
+        courier.push(Item {
+            id: ItemId { traffic: Traffic::Backfill, ..id(seq) },
+            ..item(seq, &[&seq.to_string()])
+        });
     }
     assert_eq!(courier.poll(at(0)).len(), 1);
     courier.push(item(6, &["live"]));

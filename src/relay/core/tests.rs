@@ -1,3 +1,5 @@
+//! The core over a journal in memory, with time moved by hand.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,10 +37,12 @@ impl World {
             ("transforms.toml", "[[stage]]\nfile = \"mine\"\n".to_owned()),
             ("mine.rhai", script.to_owned()),
         ];
-        let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
+        let files =
+            files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
         let bundle = Bundle::from_files(files).unwrap();
-        let journal: Arc<dyn Journal> =
-            Arc::new(SqliteJournal::in_memory(SqliteOptions::default(), Arc::new(clock.clone())).unwrap());
+        let journal: Arc<dyn Journal> = Arc::new(
+            SqliteJournal::in_memory(SqliteOptions::default(), Arc::new(clock.clone())).unwrap(),
+        );
         let courier = CourierConfig {
             rate: 100_000,
             concurrency: 4,
@@ -47,8 +51,17 @@ impl World {
             age_budget: Duration::from_secs(24 * 3600),
             seed: 7,
         };
-        let core = Core::new(Arc::clone(&config), Arc::clone(&journal), courier, clock.now()).unwrap();
-        Self { core, journal, clock, runner: Runner::new(Arc::new(bundle)), config, after: None, sent: Vec::new() }
+        let core =
+            Core::new(Arc::clone(&config), Arc::clone(&journal), courier, clock.now()).unwrap();
+        Self {
+            core,
+            journal,
+            clock,
+            runner: Runner::new(Arc::new(bundle)),
+            config,
+            after: None,
+            sent: Vec::new(),
+        }
     }
 
     fn plain() -> Self {
@@ -66,13 +79,16 @@ impl World {
         };
         let mut call = RawCall::new(arrival, Bytes::from(body.to_string()));
         let key = call.fingerprint().dedupe_key("web");
-        let receipts = self.journal.accept(vec![Accepted { key, call }]).blocking_recv().unwrap().unwrap();
+        let receipts =
+            self.journal.accept(vec![Accepted { key, call }]).blocking_recv().unwrap().unwrap();
         assert!(matches!(receipts[..], [Receipt::First(_)]), "{body}");
     }
 
     fn track(&mut self, user: &str, name: &str) {
         let at = self.clock.now().to_string();
-        let id = self.journal.pending().total() + self.sent.len() as u64 + 1000 * self.clock.now().millis().unsigned_abs();
+        let id = self.journal.pending().total()
+            + self.sent.len() as u64
+            + 1000 * self.clock.now().millis().unsigned_abs();
         self.accept(json!({"type": "track", "event": name, "userId": user, "messageId": id, "timestamp": at}));
     }
 
@@ -91,7 +107,13 @@ impl World {
             let idle = events.is_empty();
             for mut stored in events {
                 let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
-                let prepared = pipeline::prepare(&self.config, &mut self.runner, call, stored.attempts.tries, now);
+                let prepared = pipeline::prepare(
+                    &self.config,
+                    &mut self.runner,
+                    call,
+                    stored.attempts.tries,
+                    now,
+                );
                 self.core.admit(&stored, &prepared, now).unwrap();
             }
             let flights = self.core.poll(now);
@@ -115,7 +137,8 @@ impl World {
         let now = self.clock.now();
         let (id, items) = match flight {
             Flight::Batch(id, items) => {
-                let items: Vec<Value> = items.iter().map(|item| serde_json::from_slice(item).unwrap()).collect();
+                let items: Vec<Value> =
+                    items.iter().map(|item| serde_json::from_slice(item).unwrap()).collect();
                 (id, items)
             }
             Flight::Probe(id) => (id, vec![json!("probe")]),
@@ -129,11 +152,19 @@ impl World {
     }
 
     fn names(&self) -> Vec<&str> {
-        self.sent.iter().filter_map(|item| item["name"].as_str().or(item["action"].as_str())).collect()
+        self.sent
+            .iter()
+            .filter_map(|item| item["name"].as_str().or(item["action"].as_str()))
+            .collect()
     }
 
     fn total(&self, outcome: &str) -> u64 {
-        self.journal.totals().iter().filter(|total| total.outcome == outcome).map(|total| total.count).sum()
+        self.journal
+            .totals()
+            .iter()
+            .filter(|total| total.outcome == outcome)
+            .map(|total| total.count)
+            .sum()
     }
 }
 
@@ -241,7 +272,8 @@ fn one_refused_part_makes_the_event_a_dead_letter_and_the_others_are_delivered()
 
 #[test]
 fn a_copy_of_an_order_is_dropped_unless_its_holder_never_arrived() {
-    let script = r#"fn on_track(event, ctx) { event.dedupe_by("order", event.properties.order_id); event }"#;
+    let script =
+        r#"fn on_track(event, ctx) { event.dedupe_by("order", event.properties.order_id); event }"#;
     let order = |source: &str, id: &str| {
         json!({"type": "track", "event": source, "userId": "u", "messageId": id, "timestamp": START,
             "properties": {"order_id": "1"}})
@@ -273,13 +305,21 @@ fn an_event_that_grew_old_while_nothing_could_be_sent_is_parked_instead() {
     world.advance(Duration::from_secs(2 * 3600));
     world.run(fine);
     world.run(fine);
-    assert_eq!(world.names(), ["Order Completed"], "the cart of two hours ago would start a reminder");
+    assert_eq!(
+        world.names(),
+        ["Order Completed"],
+        "the cart of two hours ago would start a reminder"
+    );
     assert_eq!(world.journal.pending().parked, 1);
 
     world.advance(Duration::from_secs(72 * 3600));
     world.run(fine);
     assert_eq!(world.names(), ["Order Completed", "Added to Cart"]);
-    assert_eq!(world.sent[1]["timestamp"], Time::parse(START).unwrap().secs(), "with its true time");
+    assert_eq!(
+        world.sent[1]["timestamp"],
+        Time::parse(START).unwrap().secs(),
+        "with its true time"
+    );
 }
 
 #[test]

@@ -213,8 +213,8 @@ fn read_amount(text: &str, decimal: Option<Decimal>, currency: bool) -> Result<f
     let mut signs = usize::from(bracketed);
     for outside in [before, after] {
         let bare = strip_signs(outside, &mut signs);
-        let named = currency && (is_currency(bare) || matches!(bare, "," | "." | ""));
-        if !bare.is_empty() && !named {
+        let says_nothing = matches!(bare, "" | "," | ".");
+        if !(says_nothing || currency && is_currency(bare)) {
             return Err(Unread::Not);
         }
     }
@@ -311,47 +311,19 @@ fn is_mark(c: char) -> bool {
     matches!(c, '.' | ',' | '\'' | '’' | ' ' | '_' | '\u{a0}' | '\u{202f}' | '\u{2009}')
 }
 
-/// Signs and words that stand for one currency.
+/// Signs and words that stand for one currency, in lower case.
+#[rustfmt::skip]
 const SIGNS: [(&str, &str); 36] = [
-    ("€", "EUR"),
-    ("£", "GBP"),
-    ("₹", "INR"),
-    ("₽", "RUB"),
-    ("₺", "TRY"),
-    ("₩", "KRW"),
-    ("₪", "ILS"),
-    ("₫", "VND"),
-    ("₴", "UAH"),
-    ("฿", "THB"),
-    ("₱", "PHP"),
-    ("₦", "NGN"),
-    ("₿", "BTC"),
-    ("US$", "USD"),
-    ("A$", "AUD"),
-    ("AU$", "AUD"),
-    ("C$", "CAD"),
-    ("CA$", "CAD"),
-    ("NZ$", "NZD"),
-    ("HK$", "HKD"),
-    ("S$", "SGD"),
-    ("R$", "BRL"),
-    ("MX$", "MXN"),
-    ("NT$", "TWD"),
-    ("zł", "PLN"),
-    ("Kč", "CZK"),
-    ("Ft", "HUF"),
-    ("лв", "BGN"),
-    ("лв.", "BGN"),
-    ("lei", "RON"),
-    ("Fr.", "CHF"),
-    ("SFr.", "CHF"),
-    ("euro", "EUR"),
-    ("euros", "EUR"),
-    ("руб.", "RUB"),
-    ("RM", "MYR"),
+    ("€", "EUR"), ("£", "GBP"), ("₹", "INR"), ("₽", "RUB"), ("₺", "TRY"), ("₩", "KRW"),
+    ("₪", "ILS"), ("₫", "VND"), ("₴", "UAH"), ("฿", "THB"), ("₱", "PHP"), ("₦", "NGN"),
+    ("₿", "BTC"), ("us$", "USD"), ("a$", "AUD"), ("au$", "AUD"), ("c$", "CAD"), ("ca$", "CAD"),
+    ("nz$", "NZD"), ("hk$", "HKD"), ("s$", "SGD"), ("r$", "BRL"), ("mx$", "MXN"), ("nt$", "TWD"),
+    ("zł", "PLN"), ("kč", "CZK"), ("ft", "HUF"), ("лв", "BGN"), ("лв.", "BGN"), ("lei", "RON"),
+    ("fr.", "CHF"), ("sfr.", "CHF"), ("euro", "EUR"), ("euros", "EUR"), ("руб.", "RUB"),
+    ("rm", "MYR"),
 ];
-/// Signs and words that several currencies share.
-const SHARED: [&str; 10] = ["$", "¥", "kr", "kr.", "Rs", "Rs.", "¢", "Fr", "dollars", "pounds"];
+/// Signs and words that several currencies share, in lower case.
+const SHARED: [&str; 10] = ["$", "¥", "kr", "kr.", "rs", "rs.", "¢", "fr", "dollars", "pounds"];
 const CODES: &str = "AED ARS AUD BAM BDT BGN BHD BRL CAD CHF CLP CNY COP CRC CZK DKK DOP EGP EUR \
                      GBP GEL GHS GTQ HKD HUF IDR ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MXN \
                      MYR NGN NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RSD RUB SAR SEK SGD THB TND \
@@ -364,14 +336,12 @@ fn is_currency(text: &str) -> bool {
 }
 
 fn currency(text: &str) -> Option<&'static str> {
-    let code = text.to_ascii_uppercase();
-    if code.len() == 3
-        && let Some(known) = CODES.split_whitespace().find(|known| *known == code)
-    {
-        return Some(known);
+    let code = CODES.split_ascii_whitespace().find(|code| code.eq_ignore_ascii_case(text));
+    if code.is_some() {
+        return code;
     }
     let lower = text.to_lowercase();
-    SIGNS.iter().find(|(sign, _)| sign.to_lowercase() == lower).map(|(_, code)| *code)
+    SIGNS.iter().find(|(sign, _)| *sign == lower).map(|(_, code)| *code)
 }
 
 fn currency_of(text: &str) -> Option<&'static str> {

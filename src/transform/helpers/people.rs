@@ -49,8 +49,9 @@ pub(super) const HELPERS: &[Helper] = &[
                 unit if unit.is_unit() => None,
                 other => country(other),
             };
+            let session = call.session;
             parse(call, 2, Kind::Phone.noun(), |value| {
-                phone::e164(value, region.as_deref()).map(Dynamic::from).ok_or(Unread::Not)
+                phone::read(value, region.as_deref(), session)
             })
         },
     },

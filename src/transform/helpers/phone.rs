@@ -5,7 +5,9 @@ use phonenumber::country::Id;
 use rhai::{Dynamic, ImmutableString};
 
 use super::ids;
+use super::reading::Unread;
 use crate::transform::handle::as_text;
+use crate::transform::session::Session;
 
 /// Reads the metadata now. It takes milliseconds, which no script should be charged for.
 pub(crate) fn warm_up() {
@@ -13,9 +15,19 @@ pub(crate) fn warm_up() {
     let _ = parse("030 901820", Some("DE"));
 }
 
+/// Reads a phone number for a script.
+pub(super) fn read(
+    value: &Dynamic,
+    region: Option<&str>,
+    session: &Session,
+) -> Result<Dynamic, Unread> {
+    let number = session.watch.excuse(|| e164(value, region));
+    number.map(Dynamic::from).ok_or(Unread::Not)
+}
+
 /// Reads a phone number as E.164. A number without a country code needs the region where it is
 /// dialled; there is no guessing.
-pub(super) fn e164(value: &Dynamic, region: Option<&str>) -> Option<ImmutableString> {
+fn e164(value: &Dynamic, region: Option<&str>) -> Option<ImmutableString> {
     let text = match as_text(value) {
         Some(text) => text,
         None => ids::id(value)?,

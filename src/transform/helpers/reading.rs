@@ -94,9 +94,7 @@ impl Kind {
             Self::String => string(value).map(Dynamic::from).ok_or(Unread::Not),
             Self::Id => ids::id(value).map(Dynamic::from).ok_or(Unread::Not),
             Self::Email => people::email(value).map(Dynamic::from).ok_or(Unread::Not),
-            Self::Phone => phone::e164(value, session.bundle.region().as_deref())
-                .map(Dynamic::from)
-                .ok_or(Unread::Not),
+            Self::Phone => phone::read(value, session.bundle.region(), session),
             Self::Upper => as_text(value)
                 .map(|text| Dynamic::from(text.trim().to_uppercase()))
                 .ok_or(Unread::Not),

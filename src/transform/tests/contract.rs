@@ -330,17 +330,18 @@ fn mistakes_are_found_before_a_script_runs() {
 }
 
 #[test]
-fn a_stage_that_is_not_listed_is_pointed_out() {
+fn scripts_that_never_run_are_pointed_out() {
     let script = "fn on_track(event, ctx) { event }";
     let files = [
         ("transforms.toml", "[[stage]]\nfile = \"10_a\""),
         ("10_a.rhai", script),
         ("20_b.rhai", script),
+        ("pipeline/30_c.rhai", script),
     ];
     let bundle = bundle_of(&files).unwrap();
     assert_eq!(bundle.stages().len(), 1);
-    assert_eq!(bundle.warnings().len(), 1);
-    assert_eq!(bundle.warnings()[0].file, "20_b.rhai");
+    let files: Vec<&str> = bundle.warnings().iter().map(|warning| warning.file.as_str()).collect();
+    assert_eq!(files, ["20_b.rhai", "pipeline/30_c.rhai"]);
 }
 
 #[test]

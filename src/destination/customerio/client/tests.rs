@@ -1,3 +1,5 @@
+//! The client against a server of its own: redirects, limits, no answer.
+
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

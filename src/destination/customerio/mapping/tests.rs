@@ -1,3 +1,5 @@
+//! The mappings, case by case: every rule of the page, and laws over any event.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
