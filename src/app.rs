@@ -18,6 +18,7 @@ use crate::delivery::batch::Room;
 use crate::destination::customerio::client::{Client, ClientConfig};
 use crate::destination::customerio::limits;
 use crate::emulator::{self, Emulator};
+use crate::fixture::suite;
 use crate::ingest::Intake;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
@@ -198,8 +199,21 @@ pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
     })
 }
 
-fn reloader(config: &Config, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
-    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(|_| Ok(()))))
+/// What brings changed scripts into force: only those that pass the fixtures that lie beside them.
+fn reloader(config: &Arc<Config>, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
+    let fixtures = config.transforms.with_file_name("fixtures");
+    let checked = Arc::clone(config);
+    let check = move |bundle: &Bundle| {
+        let passed = suite::check_bundle(&checked, bundle, &fixtures)?;
+        match passed {
+            0 => tracing::warn!(
+                "the changed scripts are untested: there are no fixtures beside them"
+            ),
+            _ => tracing::info!(fixtures = passed, "the changed scripts pass their fixtures"),
+        }
+        Ok(())
+    };
+    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(check)))
 }
 
 /// Says what a reload did.
