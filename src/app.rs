@@ -18,6 +18,7 @@ use crate::delivery::batch::Room;
 use crate::destination::customerio::client::{Client, ClientConfig};
 use crate::destination::customerio::limits;
 use crate::emulator::{self, Emulator};
+use crate::fixture::suite;
 use crate::ingest::Intake;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
@@ -157,6 +158,11 @@ impl App {
             .unwrap_or_else(|error| Reloaded::Refused(format!("the reload ended early: {error}")))
     }
 
+    /// As [`Self::reload`], and says in the log what came of it.
+    pub async fn reload_and_tell(&self) {
+        tell(&self.reload().await);
+    }
+
     /// Stops everything in good order, within 10 s.
     pub async fn stop(mut self) {
         drop(self.watching.take());
@@ -188,7 +194,7 @@ impl App {
 /// # Errors
 /// What is wrong with the scripts, with file and line.
 pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
-    let bundle = match config.transforms.is_dir() {
+    let bundle = match config.transforms.is_dir() && !config.ships_scripts() {
         true => Bundle::load(&config.transforms),
         false => Bundle::shipped(),
     };
@@ -198,8 +204,21 @@ pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
     })
 }
 
-fn reloader(config: &Config, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
-    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(|_| Ok(()))))
+/// What brings changed scripts into force: only those that pass the fixtures that lie beside them.
+fn reloader(config: &Arc<Config>, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
+    let fixtures = config.transforms.with_file_name("fixtures");
+    let checked = Arc::clone(config);
+    let check = move |bundle: &Bundle| {
+        let passed = suite::check_bundle(&checked, bundle, &fixtures)?;
+        match passed {
+            0 => tracing::warn!(
+                "the changed scripts are untested: there are no fixtures beside them"
+            ),
+            _ => tracing::info!(fixtures = passed, "the changed scripts pass their fixtures"),
+        }
+        Ok(())
+    };
+    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(check)))
 }
 
 /// Says what a reload did.

@@ -1,6 +1,6 @@
 //! The stages behind the journal, in their order. Start reading here.
 //!
-//! [`prepare`] is pure and runs in parallel, an event at a time: spec, scripts, guard. [`resolve`]
+//! [`prepare()`] is pure and runs in parallel, an event at a time: spec, scripts, guard. [`resolve()`]
 //! runs in the order of acceptance, on one thread, because what one event teaches counts for the
 //! next: identity, business key, mapping. What comes out of it are bytes for Customer.io.
 //!

@@ -92,6 +92,32 @@ async fn a_broken_folder_never_replaces_good_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_fail_their_fixtures_do_not_come_into_force() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) { event }\n");
+    let fixtures = folder.path().join("fixtures");
+    std::fs::create_dir(&fixtures).unwrap();
+    let case = json!({"name": "a quiz stays a quiz", "source": "web",
+        "input": {"type": "track", "event": "Quiz", "userId": "u"},
+        "expect": {"outcome": "delivered", "events": [{"$match": "contains", "event": "Quiz"}]}});
+    std::fs::write(fixtures.join("quiz.test.json"), case.to_string()).unwrap();
+    let segue = Segue::start_in(folder, "").await;
+    let good = segue.app.bundle().hash().to_owned();
+
+    scripts(segue.folder.path(), "fn on_track(event, ctx) { event.event = \"Other\"; event }\n");
+    let refused = format!("{:?}", segue.app.reload().await);
+    assert!(refused.contains("a quiz stays a quiz"), "{refused}");
+    assert_eq!(segue.app.bundle().hash(), good);
+
+    scripts(
+        segue.folder.path(),
+        "fn on_track(event, ctx) { event.properties.seen = true; event }\n",
+    );
+    segue.app.reload().await;
+    assert_ne!(segue.app.bundle().hash(), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_demonstration_event_arrives_clean_and_on_the_right_person() {
     let segue = Segue::start().await;
 

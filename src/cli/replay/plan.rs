@@ -26,7 +26,7 @@ use crate::spec::Ingress;
 /// Events that are stored together.
 const CHUNK: usize = 500;
 /// The emulator forgets everybody when it knows this many people.
-const PEOPLE: usize = 50_000;
+const PEOPLE: usize = 20_000;
 /// Lines of a table that are shown; the rest is counted.
 const SHOWN: usize = 15;
 
@@ -94,8 +94,10 @@ impl<'a> Planner<'a> {
         let folder = tempfile::Builder::new().prefix("segue-replay-").tempdir()?;
         let history = emulator::settings::History {
             requests: 1,
-            activity: 100 * CHUNK,
-            events: 100 * CHUNK,
+            // Looked at after every chunk; an identify may find many anonymous events.
+            activity: 20 * CHUNK,
+            events: 20 * CHUNK,
+            event_ids: 100 * CHUNK,
             ..emulator::settings::History::default()
         };
         let emulator = emulator::Settings { history, ..setup.emulator.clone() };

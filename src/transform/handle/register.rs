@@ -6,7 +6,7 @@
 //! the script runs.
 //!
 //! Not here: `get` and `set` of maps, which are path helpers for every kind of map
-//! ([`crate::transform::helpers`]).
+//! ([`mod@crate::transform::helpers`]).
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
