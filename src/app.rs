@@ -158,6 +158,11 @@ impl App {
             .unwrap_or_else(|error| Reloaded::Refused(format!("the reload ended early: {error}")))
     }
 
+    /// As [`Self::reload`], and says in the log what came of it.
+    pub async fn reload_and_tell(&self) {
+        tell(&self.reload().await);
+    }
+
     /// Stops everything in good order, within 10 s.
     pub async fn stop(mut self) {
         drop(self.watching.take());
@@ -189,7 +194,7 @@ impl App {
 /// # Errors
 /// What is wrong with the scripts, with file and line.
 pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
-    let bundle = match config.transforms.is_dir() {
+    let bundle = match config.transforms.is_dir() && !config.ships_scripts() {
         true => Bundle::load(&config.transforms),
         false => Bundle::shipped(),
     };

@@ -129,7 +129,7 @@ impl Health {
         if !picture.suspended_stages.is_empty() {
             let stages = picture.suspended_stages.join(", ");
             let message = format!(
-                "stages of the scripts ran out of time too often and are left out: {stages}. Make them faster and reload"
+                "stages of the scripts ran out of time too often and are suspended, their events go by on_error: {stages}. Make them faster and reload"
             );
             self.add(Status::Degraded, "suspended_stages", message);
         }

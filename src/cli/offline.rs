@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::transform::Bundle;
 
 /// What stands for a variable that is not set.
@@ -30,18 +30,6 @@ pub(super) struct Offline {
 /// # Errors
 /// What is wrong with the file.
 pub(super) fn load(file: Option<&Path>) -> Result<Offline, ConfigError> {
-    let default = Path::new("segue.toml");
-    let file = match file {
-        Some(file) => file,
-        None if default.exists() => default,
-        None => return Ok(Offline { config: Config::demo(), file: None, unset: Vec::new() }),
-    };
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
-        file: name.clone(),
-        line: None,
-        message: format!("cannot be read: {error}"),
-    })?;
     let unset = std::cell::RefCell::new(Vec::new());
     let environment = |variable: &str| {
         let said = std::env::var(variable).ok().filter(|said| !said.is_empty());
@@ -50,12 +38,8 @@ pub(super) fn load(file: Option<&Path>) -> Result<Offline, ConfigError> {
         }
         Some(said.unwrap_or_else(|| UNSET.into()))
     };
-    let mut config = config::parse(&text, &name, &environment)?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut config.data_dir, &mut config.transforms] {
-        *path = folder.join(&*path);
-    }
-    Ok(Offline { config, file: Some(file.to_path_buf()), unset: unset.into_inner() })
+    let Loaded { config, file } = config::load_with(file, &environment)?;
+    Ok(Offline { config, file, unset: unset.into_inner() })
 }
 
 /// The scripts of `folder`, else those of the configuration, else the shipped ones.
@@ -66,7 +50,8 @@ pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Res
     let folder = match folder {
         Some(folder) if !folder.is_dir() => bail!("{} is no folder", folder.display()),
         Some(folder) => Some(folder),
-        None => Some(config.transforms.as_path()).filter(|folder| folder.is_dir()),
+        None => Some(config.transforms.as_path())
+            .filter(|folder| folder.is_dir() && !config.ships_scripts()),
     };
     let bundle = match folder {
         Some(folder) => Bundle::load(folder),

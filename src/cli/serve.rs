@@ -48,7 +48,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let app = App::start(loaded.config.clone(), Arc::new(SystemClock)).await?;
     print!("{}", banner(&loaded, &app));
-    stop_signal().await?;
+    until_stopped(&app).await?;
     tracing::info!("stopping");
     app.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -110,15 +110,19 @@ fn try_this(addr: &str, source: &str) -> String {
     )
 }
 
-/// Waits for the signal to stop.
-async fn stop_signal() -> std::io::Result<()> {
+/// Waits for the signal to stop; reloads the scripts on SIGHUP.
+async fn until_stopped(app: &App) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupt = tokio::signal::ctrl_c() => interrupt,
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                interrupt = tokio::signal::ctrl_c() => return interrupt,
+                _ = hang_up.recv() => app.reload_and_tell().await,
+            }
         }
     }
     #[cfg(not(unix))]

@@ -43,6 +43,17 @@ impl fmt::Display for ConfigError {
 /// # Errors
 /// When a named file cannot be read, or its content is wrong.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    load_with(file, &|variable| std::env::var(variable).ok())
+}
+
+/// As [`load`], with an environment of its own.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    file: Option<&Path>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
     let default = Path::new("segue.toml");
     let file = match file {
         Some(file) => file,
@@ -55,10 +66,21 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
         line: None,
         message: format!("cannot be read: {error}"),
     })?;
-    let mut config = parse(&text, &name, &|variable| std::env::var(variable).ok())?;
+    let mut config = parse(&text, &name, environment)?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut config.data_dir, &mut config.transforms] {
-        *path = folder.join(&*path);
+    config.data_dir = folder.join(&config.data_dir);
+    if !config.ships_scripts() {
+        config.transforms = folder.join(&config.transforms);
+        if !config.transforms.is_dir() {
+            return Err(ConfigError {
+                file: name,
+                line: None,
+                message: format!(
+                    "the folder of scripts {} is not there: `segue init` writes one; or set transforms = \"shipped\", which renames events",
+                    config.transforms.display()
+                ),
+            });
+        }
     }
     Ok(Loaded { config, file: Some(file.to_path_buf()) })
 }

@@ -9,7 +9,7 @@ mod load;
 mod source;
 mod values;
 
-pub use load::{ConfigError, Loaded, check_exposure, load, parse};
+pub use load::{ConfigError, Loaded, check_exposure, load, load_with, parse};
 pub use source::{AnonymousPolicy, IdentityConfig, PrimaryId, SourceConfig, StitchPolicy};
 pub use values::{Secret, Span};
 
@@ -27,7 +27,8 @@ pub struct Config {
     pub listen: String,
     /// Folder of the journal. Default: `data`.
     pub data_dir: PathBuf,
-    /// Folder of the scripts. Default: `transforms`; where it does not exist, the shipped scripts.
+    /// Folder of the scripts, or `shipped`. Default: `transforms`. With a configuration file the
+    /// folder must be there; without one the shipped scripts stand in.
     pub transforms: PathBuf,
     /// `customerio` or `emulator`. Default: `customerio` (without any file: `emulator`).
     pub destination: DestinationKind,
@@ -77,6 +78,11 @@ impl Config {
             ],
             ..Self::default()
         }
+    }
+
+    /// Whether the shipped scripts run because the configuration says so.
+    pub fn ships_scripts(&self) -> bool {
+        self.transforms.as_os_str() == "shipped"
     }
 
     /// The source of this name.

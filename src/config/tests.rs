@@ -105,3 +105,20 @@ fn spans_are_read_as_people_write_them() {
         assert_eq!(Span::parse(text), None, "{text}");
     }
 }
+
+#[test]
+fn a_file_whose_scripts_are_not_there_is_refused_unless_it_wants_the_shipped_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("segue.toml");
+    std::fs::write(&file, MINIMAL).unwrap();
+    let error = load_with(Some(&file), &|_| None).unwrap_err();
+    assert!(error.message.contains("is not there"), "{error}");
+
+    std::fs::write(&file, format!("transforms = \"shipped\"\n{MINIMAL}")).unwrap();
+    assert!(load_with(Some(&file), &|_| None).unwrap().config.ships_scripts());
+
+    std::fs::write(&file, MINIMAL).unwrap();
+    std::fs::create_dir(folder.path().join("transforms")).unwrap();
+    let config = load_with(Some(&file), &|_| None).unwrap().config;
+    assert_eq!(config.transforms, folder.path().join("transforms"));
+}

@@ -37,29 +37,29 @@ impl Feed {
 }
 
 impl Driver {
-    /// Reads what there is to do: due events, then live, then backfill.
+    /// Reads what there is to do. Live traffic comes first in every round; what is due may be a whole
+    /// backfill whose parking ends, so it gets a turn, never precedence.
     pub(super) fn read(&mut self, now: Time) -> Result<(), JournalError> {
+        let max = if self.careful > 0 { 1 } else { CHUNK };
         while self.has_room(Traffic::Live) {
-            let max = if self.careful > 0 { 1 } else { CHUNK };
-            let mut events = Vec::new();
-            if self.feed.look_at <= now {
-                events = self.relay.journal.take_due(now, max)?;
-                if events.is_empty() {
+            let live = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
+            self.feed.live = live.last().map(|event| event.seq).or(self.feed.live);
+            let mut any = self.dispatch(live)?;
+            if self.feed.look_at <= now && self.has_room(Traffic::Backfill) {
+                let due = self.relay.journal.take_due(now, max)?;
+                if due.is_empty() {
                     self.feed.look_at = self.relay.journal.next_due()?.unwrap_or(Time::NEVER);
                 }
+                any |= self.dispatch(due)?;
             }
-            if events.is_empty() {
-                events = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
-                self.feed.live = events.last().map(|event| event.seq).or(self.feed.live);
+            if !any && self.has_room(Traffic::Backfill) {
+                let old = self.relay.journal.read(Traffic::Backfill, self.feed.backfill, max)?;
+                self.feed.backfill = old.last().map(|event| event.seq).or(self.feed.backfill);
+                any = self.dispatch(old)?;
             }
-            if events.is_empty() && self.has_room(Traffic::Backfill) {
-                events = self.relay.journal.read(Traffic::Backfill, self.feed.backfill, max)?;
-                self.feed.backfill = events.last().map(|event| event.seq).or(self.feed.backfill);
-            }
-            if events.is_empty() {
+            if !any {
                 return self.end_careful_mode();
             }
-            self.dispatch(events)?;
         }
         Ok(())
     }
@@ -72,21 +72,25 @@ impl Driver {
             && self.core.bytes() < BYTES_IN_MEMORY / share
     }
 
-    fn dispatch(&mut self, mut events: Vec<Stored>) -> Result<(), JournalError> {
+    /// Hands events to the script threads; answers whether there were any.
+    fn dispatch(&mut self, mut events: Vec<Stored>) -> Result<bool, JournalError> {
+        if events.is_empty() {
+            return Ok(false);
+        }
         if self.careful > 0 {
             self.careful -= 1;
             let seq = events.first().map(|event| event.seq);
             wait(self.relay.journal.note_trying(seq))?;
             if seq.is_some() && seq == self.trying {
                 self.trying = None;
-                return self.bury(&events);
+                return self.bury(&events).map(|()| true);
             }
         }
         events.shrink_to_fit();
         let job = Job { ticket: self.feed.next_ticket, events };
         self.feed.next_ticket += 1;
         match &self.jobs {
-            Some(jobs) if jobs.send(job).is_ok() => Ok(()),
+            Some(jobs) if jobs.send(job).is_ok() => Ok(true),
             _ => Err(JournalError::Failed("the script threads are gone".into())),
         }
     }

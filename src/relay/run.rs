@@ -31,7 +31,7 @@ const COMMITS: usize = 2;
 /// After an unclean stop, so many events are prepared one at a time.
 const CAREFUL: usize = 256;
 /// How long what is on its way may take when Segue stops.
-const STOP_WITHIN: Duration = Duration::from_secs(6);
+const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// How often the loop looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 

@@ -26,7 +26,7 @@ async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed()
     let addr = format!("127.0.0.1:{}", free_port());
     let config = folder.path().join("segue.toml");
     let text = format!(
-        "listen = \"{addr}\"\ntransforms = \"none\"\n[admin]\nlisten = \"\"\n[customerio]\nsite_id = \"s\"\n\
+        "listen = \"{addr}\"\ntransforms = \"shipped\"\n[admin]\nlisten = \"\"\n[customerio]\nsite_id = \"s\"\n\
          api_key = \"k\"\nurl = \"{}\"\n[[source]]\nname = \"web\"\n",
         emulator.url()
     );

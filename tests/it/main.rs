@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod architecture;
 mod conservation;
 mod crash;
 mod delivery;
+mod docs;
 mod fixtures;
 mod offline;
 mod relay;

@@ -169,7 +169,7 @@ async fn without_a_socket_the_listener_answers_but_only_for_its_own_folder() {
 
 fn write_config(folder: &Path, listen: &str) {
     let text = format!(
-        "destination = \"emulator\"\n\n[[source]]\nname = \"segment\"\nkind = \"segment\"\n\n[admin]\nlisten = \"{listen}\"\ntoken = \"op-s3cret\"\n"
+        "transforms = \"shipped\"\ndestination = \"emulator\"\n\n[[source]]\nname = \"segment\"\nkind = \"segment\"\n\n[admin]\nlisten = \"{listen}\"\ntoken = \"op-s3cret\"\n"
     );
     std::fs::write(folder.join("segue.toml"), text).unwrap();
 }

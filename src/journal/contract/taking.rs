@@ -147,7 +147,7 @@ fn a_full_journal_refuses_whole_batches_and_takes_events_again_when_there_is_roo
         let seqs = accept(&journal, [1, 2]);
 
         let error = refused(journal.accept(vec![live(3), live(4)]));
-        assert!(matches!(&error, JournalError::Full(why) if why.contains("max_pending_rows")));
+        assert!(matches!(&error, JournalError::Full(why) if why.contains("max_pending")));
         assert_eq!(journal.pending().total(), 2);
         assert_eq!(counted(&journal, "accepted"), 2);
         accept(&journal, [3]);

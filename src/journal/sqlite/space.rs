@@ -38,7 +38,7 @@ impl Space {
     pub(super) fn refusal(&self, pending: u64, incoming: u64, used: u64) -> Option<String> {
         if pending.saturating_add(incoming) > self.max_rows {
             let max = self.max_rows;
-            return Some(format!("{pending} events wait and {max} may (max_pending_rows)"));
+            return Some(format!("{pending} events wait and {max} may (max_pending)"));
         }
         if used > self.max_bytes {
             let max = self.max_bytes;
@@ -115,7 +115,7 @@ mod tests {
         };
         let table = [
             ("room for the last one", 9, 1, 1000, None),
-            ("one too many", 9, 2, 0, Some("max_pending_rows")),
+            ("one too many", 9, 2, 0, Some("max_pending")),
             ("too large", 0, 1, 1001, Some("max_bytes")),
         ];
         for (what, pending, incoming, used, expected) in table {

@@ -30,16 +30,20 @@ impl Page {
     pub fn blocks(&self) -> Vec<Block> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut open = false;
+        let mut indent = 0;
         for line in self.text.lines() {
-            match (line.strip_prefix("```"), open) {
+            let fence = line.trim_start().strip_prefix("```");
+            match (fence, open) {
                 (Some(language), false) => {
-                    blocks.push(Block { language: language.trim().to_owned(), text: String::new() });
+                    blocks
+                        .push(Block { language: language.trim().to_owned(), text: String::new() });
+                    indent = line.len() - line.trim_start().len();
                     open = true;
                 }
                 (Some(_), true) => open = false,
                 (None, true) => {
                     let block = blocks.last_mut().unwrap();
-                    block.text.push_str(line);
+                    block.text.push_str(line.get(indent..).unwrap_or_default());
                     block.text.push('\n');
                 }
                 (None, false) => {}
@@ -58,7 +62,8 @@ impl Page {
     /// The rows of the table behind `<!-- table: NAME -->`, without its headings.
     pub fn table(&self, name: &str) -> Vec<Vec<String>> {
         let mark = format!("<!-- table: {name} -->");
-        let rest = self.text.split_once(&mark).unwrap_or_else(|| panic!("{}: no {mark}", self.name)).1;
+        let rest =
+            self.text.split_once(&mark).unwrap_or_else(|| panic!("{}: no {mark}", self.name)).1;
         let rows = rest.lines().skip(1).take_while(|line| line.starts_with('|')).skip(2);
         let cells = |row: &str| {
             let row = row.trim().trim_start_matches('|').trim_end_matches('|');
@@ -77,7 +82,8 @@ impl Page {
     /// Targets of links that are no addresses of other sites.
     pub fn links(&self) -> Vec<String> {
         let starts = self.text.match_indices("](").map(|(at, _)| at + 2);
-        let targets = starts.filter_map(|start| self.text[start..].split_once(')').map(|(target, _)| target));
+        let targets =
+            starts.filter_map(|start| self.text[start..].split_once(')').map(|(target, _)| target));
         targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
     }
 
@@ -99,7 +105,8 @@ pub fn codes_in(text: &str) -> Vec<String> {
 }
 
 fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
+    let kept =
+        heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 

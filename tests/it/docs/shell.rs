@@ -14,7 +14,9 @@ pub fn segue(words: &[String]) -> Option<Vec<String>> {
     }
     let separator = words.iter().position(|word| word == "--")?;
     let runs = is(0, "cargo") && is(1, "run");
-    runs.then(|| std::iter::once("segue".to_owned()).chain(words[separator + 1..].iter().cloned()).collect())
+    runs.then(|| {
+        std::iter::once("segue".to_owned()).chain(words[separator + 1..].iter().cloned()).collect()
+    })
 }
 
 fn commands_of_line(line: &str) -> Vec<Vec<String>> {

@@ -1,0 +1,355 @@
+//! The tables of the README say what the code says: a new reason, metric or key is a new row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use regex::Regex;
+use segue::clock::Time;
+use segue::config::{Config, SourceConfig};
+use segue::fixture::expect::Expect;
+use segue::guard::{self, Action, Case, Class, GuardConfig, GuardRule};
+use segue::ingest::IngestError;
+use segue::outcome::{DeadCode, DropReason};
+use segue::spec::{Call, EventTime, Replay, TimeOrigin};
+use segue::transform::{Group, Helper, helpers};
+use serde_json::Value;
+
+use super::markdown::{Page, code, code_of, codes_in, is_test, root, sources};
+
+/// The keys of a configuration with their defaults; lists of tables are given apart.
+fn keys(value: Value, prefix: &str, found: &mut BTreeMap<String, String>) {
+    let Value::Object(fields) = value else { panic!("{prefix} is no table") };
+    for (name, value) in fields {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Object(_) => keys(value, &format!("{key}."), found),
+            _ if key == "source" => keys(json(&SourceConfig::default()), "source.", found),
+            _ if key == "guard.rule" => keys(json(&GuardRule::default()), "guard.rule.", found),
+            Value::Null => drop(found.insert(key, "–".into())),
+            _ => drop(found.insert(key, format!("`{value}`"))),
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[test]
+fn every_key_is_in_the_readme_with_its_default() {
+    let mut known = BTreeMap::new();
+    keys(json(&Config::default()), "", &mut known);
+
+    let rows = Page::read("README.md").table("config");
+    let documented: BTreeMap<String, String> =
+        rows.into_iter().map(|row| (code(&row[0]), row[1].clone())).collect();
+
+    assert_eq!(documented, known);
+}
+
+/// All refusals. A new one does not compile in `listed`: add it here and to the README.
+fn refusals() -> Vec<IngestError> {
+    use IngestError as E;
+    let listed = |error: &E| match error {
+        E::NotFound
+        | E::UnknownSource
+        | E::MethodNotAllowed(_)
+        | E::MissingWriteKey
+        | E::InvalidWriteKey
+        | E::MissingToken
+        | E::InvalidToken
+        | E::MissingSignature
+        | E::InvalidSignature
+        | E::Unprotected
+        | E::EmptyBody
+        | E::InvalidJson(_)
+        | E::NotEvents(_)
+        | E::MissingBatch
+        | E::InvalidGzip
+        | E::UnsupportedEncoding
+        | E::IncompleteBody
+        | E::BodyTimeout(_)
+        | E::BodyTooLarge(_)
+        | E::BatchTooLarge(_)
+        | E::Busy
+        | E::JournalFull
+        | E::JournalFailed => {}
+    };
+    let all = vec![
+        E::NotFound,
+        E::UnknownSource,
+        E::MethodNotAllowed(""),
+        E::MissingWriteKey,
+        E::InvalidWriteKey,
+        E::MissingToken,
+        E::InvalidToken,
+        E::MissingSignature,
+        E::InvalidSignature,
+        E::Unprotected,
+        E::EmptyBody,
+        E::InvalidJson(String::new()),
+        E::NotEvents(""),
+        E::MissingBatch,
+        E::InvalidGzip,
+        E::UnsupportedEncoding,
+        E::IncompleteBody,
+        E::BodyTimeout(0),
+        E::BodyTooLarge(0),
+        E::BatchTooLarge(String::new()),
+        E::Busy,
+        E::JournalFull,
+        E::JournalFailed,
+    ];
+    all.iter().for_each(listed);
+    all
+}
+
+#[test]
+fn every_answer_to_a_sender_is_in_the_readme_with_its_status() {
+    let answers = refusals().into_iter().map(|error| {
+        let (status, code) = error.answer();
+        (code.to_owned(), status.as_u16().to_string())
+    });
+    let known: BTreeMap<String, String> = answers.collect();
+
+    let rows = Page::read("README.md").table("http-errors");
+    let documented: BTreeMap<String, String> =
+        rows.into_iter().map(|row| (code(&row[0]), row[1].clone())).collect();
+
+    assert_eq!(documented, known);
+}
+
+/// All reasons but a script's own. A new one does not compile in `listed`: add it here and to the
+/// README.
+fn drop_reasons() -> Vec<DropReason> {
+    use DropReason as R;
+    let listed = |reason: &R| match reason {
+        R::Duplicate
+        | R::DuplicateKey
+        | R::Script(_)
+        | R::OptedOut
+        | R::GuardRule
+        | R::ProfileOnly
+        | R::ReplayWithoutTime
+        | R::ReplayedDestructive
+        | R::TooOld
+        | R::BeforeCutover
+        | R::StageError
+        | R::NoEffect => {}
+    };
+    let all = vec![
+        R::Duplicate,
+        R::DuplicateKey,
+        R::OptedOut,
+        R::GuardRule,
+        R::ProfileOnly,
+        R::ReplayWithoutTime,
+        R::ReplayedDestructive,
+        R::TooOld,
+        R::BeforeCutover,
+        R::StageError,
+        R::NoEffect,
+    ];
+    all.iter().for_each(listed);
+    all
+}
+
+#[test]
+fn every_outcome_is_in_the_readme_with_its_reasons() {
+    let page = Page::read("README.md");
+    let dropped: BTreeSet<String> =
+        drop_reasons().iter().map(|reason| reason.code().to_owned()).collect();
+    assert_eq!(page.codes("drop-reasons"), dropped);
+    let dead: BTreeSet<String> =
+        DeadCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(page.codes("dead-reasons"), dead);
+}
+
+#[test]
+fn every_class_and_action_of_the_guard_is_in_the_readme() {
+    let page = Page::read("README.md");
+    let classes = [Class::Live, Class::Late, Class::Historical, Class::ReplayByAge, Class::Replay];
+    let listed = |class: Class| match class {
+        Class::Live | Class::Late | Class::Historical | Class::ReplayByAge | Class::Replay => {
+            class.as_str().to_owned()
+        }
+    };
+    assert_eq!(page.codes("classes"), classes.map(listed).into());
+    let actions = [Action::Deliver, Action::Mark, Action::Park, Action::ProfileOnly, Action::Drop];
+    let listed = |action: Action| match action {
+        Action::Deliver | Action::Mark | Action::Park | Action::ProfileOnly | Action::Drop => {
+            action.as_str().to_owned()
+        }
+    };
+    assert_eq!(page.codes("actions"), actions.map(listed).into());
+}
+
+/// A case of a class, as the guard's table has it in its columns.
+fn case(call: Call, canonical: &str, class: Class, now: Time) -> Case {
+    let age = match class {
+        Class::Live => Duration::from_secs(60),
+        Class::Late => Duration::from_secs(2 * 3600),
+        Class::Historical => Duration::from_secs(100 * 3600),
+        Class::ReplayByAge | Class::Replay => Duration::from_secs(30 * 3600),
+    };
+    let at = now.minus(age);
+    Case {
+        call,
+        time: EventTime { at, origin: TimeOrigin::Given, for_age: None },
+        received_at: at,
+        canonical: canonical.into(),
+        source: "web".into(),
+        accepted_at: now,
+        replay: match class {
+            Class::Replay => Some(Replay::Flagged { label: None }),
+            Class::ReplayByAge => Some(Replay::ReceivedAge),
+            _ => None,
+        },
+        late_after: None,
+        cutover: None,
+    }
+}
+
+#[test]
+fn the_guards_defaults_are_as_the_readme_has_them() {
+    let classes = [Class::Live, Class::Late, Class::Historical, Class::ReplayByAge, Class::Replay];
+    let kinds = [
+        (Call::Track, "added_to_cart"),
+        (Call::Track, "order_completed"),
+        (Call::Track, "quiz_completed"),
+        (Call::Identify, ""),
+        (Call::Alias, ""),
+    ];
+    let now = Time::from_secs(1_768_478_400);
+    let rows = Page::read("README.md").table("guard-defaults");
+    assert_eq!(rows.len(), kinds.len());
+    for (row, (call, canonical)) in rows.iter().zip(kinds) {
+        for (cell, class) in row[1..].iter().zip(classes) {
+            let verdict =
+                guard::judge(&GuardConfig::default(), &case(call, canonical, class, now), now);
+            assert_eq!(verdict.class, class);
+            assert_eq!(verdict.action.as_str(), cell, "{} / {}", row[0], class.as_str());
+        }
+    }
+}
+
+/// What a pattern finds in the code, tests left out.
+fn found_in_code(folder: &str, pattern: &str) -> BTreeSet<String> {
+    let pattern = Regex::new(pattern).unwrap();
+    let files = sources(folder).into_iter().filter(|file| !is_test(file));
+    let texts: Vec<String> = files.map(|file| code_of(&file)).collect();
+    texts
+        .iter()
+        .flat_map(|text| pattern.captures_iter(text).map(|found| found[1].to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_metric_is_in_the_readme() {
+    let known = found_in_code("src", r#""(segue_[a-z_]+)""#);
+
+    assert!(known.len() > 20, "{known:?}");
+    assert_eq!(Page::read("README.md").codes("metrics"), known);
+}
+
+#[test]
+fn every_reason_of_health_is_in_the_readme_with_its_status() {
+    let rows = Page::read("README.md").table("health");
+    let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        documented.entry(row[1].clone()).or_default().insert(code(&row[0]));
+    }
+    for (status, word) in [("Degraded", "degraded"), ("Unavailable", "unavailable")] {
+        let known =
+            found_in_code("src/admin/health.rs", &format!(r#"Status::{status}, "([a-z_]+)""#));
+        assert!(!known.is_empty(), "{status}");
+        assert_eq!(documented.remove(word), Some(known), "{status}");
+    }
+    assert!(documented.is_empty(), "{documented:?}");
+}
+
+#[test]
+fn every_expectation_of_a_fixture_is_in_its_reference() {
+    let documented: BTreeSet<String> =
+        codes_in(&Page::read("fixtures/README.md").text).into_iter().collect();
+    // Serde lists what it knows when it meets something else.
+    let refusal = serde_json::from_str::<Expect>(r#"{"?": 1}"#).unwrap_err().to_string();
+    let known: BTreeSet<String> = codes_in(&refusal).into_iter().skip(1).collect();
+
+    assert!(known.len() > 10, "{known:?}");
+    let missing: Vec<&String> = known.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in fixtures/README.md: {missing:?}");
+}
+
+/// The chapters of the helpers, in their order, as the documents call them.
+const GROUPS: [(Group, &str); 13] = [
+    (Group::Presence, "presence"),
+    (Group::Edit, "edit"),
+    (Group::Maps, "maps"),
+    (Group::Arrays, "arrays"),
+    (Group::Text, "text"),
+    (Group::Names, "names"),
+    (Group::Numbers, "numbers"),
+    (Group::Ids, "ids"),
+    (Group::Consent, "consent"),
+    (Group::People, "people"),
+    (Group::Time, "time"),
+    (Group::Codec, "codec"),
+    (Group::Report, "report"),
+];
+
+fn helpers_of(group: Group) -> Vec<&'static Helper> {
+    helpers().filter(|helper| helper.group == group).collect()
+}
+
+#[test]
+fn every_helper_is_in_the_readme_in_its_group() {
+    let rows = Page::read("README.md").table("helpers");
+    let documented: Vec<(String, Vec<String>)> =
+        rows.into_iter().map(|row| (row[0].clone(), codes_in(&row[1]))).collect();
+    let names = |group| helpers_of(group).iter().map(|helper| helper.name.to_owned()).collect();
+    let known: Vec<(String, Vec<String>)> =
+        GROUPS.iter().map(|(group, name)| ((*name).to_owned(), names(*group))).collect();
+
+    assert_eq!(documented, known);
+    let listed: usize = known.iter().map(|(_, names)| names.len()).sum();
+    assert_eq!(listed, helpers().count(), "a group is missing above");
+}
+
+/// The reference page of the helpers.
+fn reference() -> String {
+    let mut text = String::from(
+        "# Helpers for scripts\n\n\
+         The functions that scripts have beside [Rhai's own](https://rhai.rs/book/). This page is made from the table that registers them;\n\
+         `SEGUE_UPDATE=1 cargo test --test it docs` writes it anew. Every example is run by a test.\n\n\
+         What is in brackets can be left out. A helper that reads a value fails with the value and what was wanted; with a default as the\n\
+         last argument it never fails.\n\n",
+    );
+    for (group, name) in GROUPS {
+        let _ = writeln!(text, "## {name}\n");
+        for helper in helpers_of(group) {
+            let _ =
+                writeln!(text, "### {}\n\n`{}`\n\n{}\n", helper.name, helper.signature, helper.doc);
+            let _ = match helper.gives {
+                "" => writeln!(text, "Example: `{}`\n", helper.example),
+                gives => writeln!(text, "Example: `{}` gives `{gives}`.\n", helper.example),
+            };
+        }
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+#[test]
+fn the_reference_of_helpers_is_what_the_code_says() {
+    let file = root().join("docs/helpers.md");
+    let reference = reference();
+    if std::env::var_os("SEGUE_UPDATE").is_some() {
+        std::fs::write(&file, &reference).unwrap();
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == reference,
+        "docs/helpers.md is out of date: SEGUE_UPDATE=1 cargo test --test it docs"
+    );
+}
