@@ -65,7 +65,8 @@ pub enum Fate {
     TooLarge,
     /// It could not be delivered within the age budget.
     Expired,
-    /// The guard must be asked again before it is sent.
+    /// The guard must be asked again before it is sent. It holds its place until it is taken back by
+    /// [`Courier::withdraw`] or [`Courier::step_back`].
     Stale,
     /// It must wait out of line: it, or one ahead of it, fails and fails.
     Postponed {
@@ -208,10 +209,10 @@ impl Courier {
         }
     }
 
-    /// Takes the items of an event back that are not on their way.
-    pub fn withdraw(&mut self, traffic: Traffic, seq: Seq) {
+    /// Takes the items back that are not on their way, of those parts of an event.
+    pub fn withdraw(&mut self, traffic: Traffic, seq: Seq, parts: impl Fn(u32) -> bool) {
         for id in self.queues.of_event(traffic, seq) {
-            if self.queues.entry(id).is_some_and(|entry| !is_out(entry.state)) {
+            if parts(id.part) && self.queues.entry(id).is_some_and(|entry| !is_out(entry.state)) {
                 self.queues.remove(id);
             }
         }
@@ -271,7 +272,7 @@ impl Courier {
     }
 
     /// Items whose verdict has run out are asked about again, unless Customer.io may have them
-    /// already; answers whether there were any.
+    /// already; answers whether there were any. They keep their place until the answer.
     fn set_stale_aside(&mut self, items: &[ItemId], now: Time) -> bool {
         let mut any = false;
         for &id in items {
@@ -279,7 +280,7 @@ impl Courier {
                 !entry.unknown_fate && entry.item.valid_until.is_some_and(|until| until <= now)
             });
             if stale {
-                self.queues.remove(id);
+                self.queues.set_aside(id);
                 self.settled.push_back(Settled { id, fate: Fate::Stale });
                 any = true;
             }

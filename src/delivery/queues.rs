@@ -85,6 +85,8 @@ pub enum State {
     Sleeping(Time),
     /// Accepted by Customer.io; holds the queue until that is durable.
     Landed,
+    /// Asked about; holds the queue until it is taken out.
+    Aside,
 }
 
 /// All queues.
@@ -184,6 +186,11 @@ impl Queues {
     /// behind it leaves.
     pub fn landed(&mut self, id: ItemId) {
         self.set_state(id, State::Landed);
+    }
+
+    /// Lets an item neither travel nor anything behind it, until it is taken out.
+    pub fn set_aside(&mut self, id: ItemId) {
+        self.set_state(id, State::Aside);
     }
 
     /// Takes an item out, whatever it is doing, and lets those behind it move up.

@@ -28,6 +28,8 @@ pub struct Facts {
 struct Unsettled {
     fact: Option<Fact>,
     by: usize,
+    /// The last lesson that is on its way to the journal.
+    written: u64,
 }
 
 impl Facts {
@@ -81,9 +83,19 @@ impl Facts {
 
     /// Notes what an unsettled event taught; it counts from now on.
     pub fn teach(&mut self, key: FactKey, fact: Option<Fact>) {
-        let unsettled = self.unsettled.entry(key).or_insert(Unsettled { fact: None, by: 0 });
+        let unsettled =
+            self.unsettled.entry(key).or_insert(Unsettled { fact: None, by: 0, written: 0 });
         unsettled.fact = fact;
         unsettled.by += 1;
+    }
+
+    /// Whether what the event with this place in the order of teaching taught is to be written: not
+    /// when a later lesson was written before it, because answers come in any order.
+    pub fn write(&mut self, key: &FactKey, lesson: u64) -> bool {
+        let Some(unsettled) = self.unsettled.get_mut(key) else { return true };
+        let is_newest = unsettled.written <= lesson;
+        unsettled.written = unsettled.written.max(lesson);
+        is_newest
     }
 
     /// Notes that what an event taught is in the journal now.

@@ -11,13 +11,16 @@ use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, Item
 use crate::destination::customerio::response::Answer;
 use crate::guard::{self, Action};
 use crate::identity::Facts;
-use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored, Why};
+use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
 use crate::spec::Traffic;
 
 /// How soon an event that waits behind another one out of line is looked after again at the earliest.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why the rest of an event waits behind its own merge or deletion.
+const WRITTEN_FIRST: &str = "what it merged or deleted is written down first";
 
 /// Changes of the journal that must be written together, and acknowledged by their number.
 #[derive(Clone, Debug)]
@@ -44,6 +47,10 @@ pub struct Core {
     /// How many of the ledger's events are of a backfill.
     backfill: usize,
     blocked: HashMap<Arc<str>, Blocked>,
+    /// The keys that each event out of line blocks: taken up again, it may turn out to have others.
+    blocking: HashMap<Seq, Vec<Arc<str>>>,
+    /// Counts the events that may have taught something.
+    lessons: u64,
     changes: Vec<Change>,
     after_commit: Pending,
     commits: HashMap<u64, Pending>,
@@ -69,26 +76,26 @@ impl Core {
         courier: CourierConfig,
         now: Time,
     ) -> Result<Self, JournalError> {
-        let mut blocked: HashMap<Arc<str>, Blocked> = HashMap::new();
-        for (key, seq) in journal.blocked_keys()? {
-            let entry = blocked
-                .entry(key.into())
-                .or_insert_with(|| Blocked { events: BTreeSet::new(), due: now });
-            entry.events.insert(seq);
-        }
-        Ok(Self {
+        let blocked_keys = journal.blocked_keys()?;
+        let mut core = Self {
             config,
             facts: Facts::new(journal),
             courier: Courier::new(courier),
             ledger: HashMap::new(),
             backfill: 0,
-            blocked,
+            blocked: HashMap::new(),
+            blocking: HashMap::new(),
+            lessons: 0,
             changes: Vec::new(),
             after_commit: Pending::default(),
             commits: HashMap::new(),
             next_commit: 0,
             reports: VecDeque::new(),
-        })
+        };
+        for (key, seq) in blocked_keys {
+            core.block(key.into(), seq, now);
+        }
+        Ok(core)
     }
 
     /// Loads the facts that these events will need, in one go.
@@ -115,7 +122,8 @@ impl Core {
         prepared: &Prepared,
         now: Time,
     ) -> Result<(), JournalError> {
-        let mut event = Unsettled::new(stored, prepared);
+        self.lessons += 1;
+        let mut event = Unsettled::new(stored, prepared, self.lessons);
         let parts = match &prepared.result {
             Ok(parts) => parts,
             Err(outcome) => {
@@ -144,13 +152,8 @@ impl Core {
             items.extend((0..).zip(operations).map(|(op, frozen)| (part, op, frozen)));
         }
         if let Some(due) = self.must_wait(stored, &event, now) {
-            event.postponed = Some(Postponed {
-                why: Why::Retry,
-                due,
-                first_failed: None,
-                status: None,
-                error: Some("an earlier event of the same person is being tried again".into()),
-            });
+            let why = "an earlier event of the same person is being tried again";
+            event.postponed = Some(Postponed::at(due, why));
             self.conclude(stored.seq, event, now);
             return Ok(());
         }
@@ -264,22 +267,27 @@ impl Core {
     fn collect(&mut self, now: Time) {
         while let Some(settled) = self.courier.next_settled() {
             let ItemId { traffic, seq, part, op } = settled.id;
-            if settled.fate == Fate::DeliveredBarrier {
-                self.after_commit.barriers.push(settled.id);
-            }
             let Some(event) = self.ledger.get_mut(&seq) else { continue };
-            let mut withdraw = matches!(settled.fate, Fate::Postponed { .. });
-            if settled.fate == Fate::Stale {
-                withdraw = true;
-                judge_again(&self.config, event, part, now);
-            }
+            let fate = settled.fate.clone();
             event.end_operation(part, op, settled.fate);
-            if withdraw {
-                self.courier.withdraw(traffic, seq);
-                let flying = self.courier.flying(traffic, seq);
-                for (index, progress) in &mut event.parts {
-                    progress.open = flying.iter().filter(|item| item.part == *index).count();
+            match fate {
+                Fate::Postponed { .. } => take_back(&mut self.courier, event, (traffic, seq), None),
+                Fate::Stale => {
+                    if judge_again(&self.config, event, part, now) {
+                        self.courier.step_back(settled.id, now);
+                    }
+                    take_back(&mut self.courier, event, (traffic, seq), Some(part));
                 }
+                Fate::DeliveredBarrier => {
+                    event.landed.push(settled.id);
+                    if !event.is_over() {
+                        // What is behind it waits until it is written down, and so does the rest of
+                        // this very event: it comes back as an event of its own.
+                        event.postponed.get_or_insert(Postponed::at(now, WRITTEN_FIRST));
+                        self.courier.step_back(settled.id, now);
+                    }
+                }
+                _ => {}
             }
             if event.is_over()
                 && let Some(event) = self.ledger.remove(&seq)
@@ -291,71 +299,82 @@ impl Core {
     }
 
     fn conclude(&mut self, seq: Seq, mut event: Unsettled, now: Time) {
+        let mut taught: Vec<FactKey> = event.taught.iter().map(|(key, _)| key.clone()).collect();
+        let lesson = event.lesson;
+        event.taught.retain(|(key, _)| self.facts.write(key, lesson));
         for key in event.given_up() {
+            self.lessons += 1;
             self.facts.teach(key.clone(), None);
+            self.facts.write(&key, self.lessons);
+            taught.push(key.clone());
             event.taught.push((key, None));
         }
-        let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
+        self.after_commit.facts.extend(taught);
+        self.after_commit.barriers.append(&mut event.landed);
         let (change, report) = event.conclude(seq, now);
-        let facts = match &change {
-            Change::Settle(settlement) => {
-                self.unblock(seq, &keys);
-                &settlement.facts
+        self.unblock(seq);
+        if let Change::Defer(deferral) = &change {
+            for key in &deferral.keys {
+                self.block(key.as_str().into(), seq, deferral.due);
             }
-            Change::Defer(deferral) => {
-                for key in &deferral.keys {
-                    let blocked = self
-                        .blocked
-                        .entry(key.as_str().into())
-                        .or_insert_with(|| Blocked { events: BTreeSet::new(), due: deferral.due });
-                    blocked.events.insert(seq);
-                    blocked.due = blocked.due.max(deferral.due);
-                }
-                if deferral.why != Why::Retry {
-                    self.unblock(seq, &keys);
-                }
-                &deferral.facts
-            }
-        };
-        self.after_commit.facts.extend(facts.iter().map(|(key, _)| key.clone()));
+        }
         self.changes.push(change);
         self.reports.push_back(report);
     }
 
+    /// Those behind the event wait for it, until it was looked after at `due`.
+    fn block(&mut self, key: Arc<str>, seq: Seq, due: Time) {
+        let blocked = self
+            .blocked
+            .entry(Arc::clone(&key))
+            .or_insert_with(|| Blocked { events: BTreeSet::new(), due });
+        blocked.events.insert(seq);
+        blocked.due = blocked.due.max(due);
+        self.blocking.entry(seq).or_default().push(key);
+    }
+
     /// The event is no longer out of line: those behind it need not wait for it.
-    fn unblock(&mut self, seq: Seq, keys: &[Arc<str>]) {
-        if self.blocked.is_empty() {
-            return;
-        }
-        for key in keys {
-            if let Some(blocked) = self.blocked.get_mut(key) {
+    fn unblock(&mut self, seq: Seq) {
+        for key in self.blocking.remove(&seq).into_iter().flatten() {
+            if let Some(blocked) = self.blocked.get_mut(&key) {
                 blocked.events.remove(&seq);
                 if blocked.events.is_empty() {
-                    self.blocked.remove(key);
+                    self.blocked.remove(&key);
                 }
             }
         }
     }
 }
 
+/// Takes back what has not left of an event, or of one of its parts.
+fn take_back(
+    courier: &mut Courier,
+    event: &mut Unsettled,
+    (traffic, seq): (Traffic, Seq),
+    part: Option<u32>,
+) {
+    let concerns = |index: u32| part.is_none_or(|part| part == index);
+    courier.withdraw(traffic, seq, concerns);
+    let flying = courier.flying(traffic, seq);
+    for (index, progress) in event.parts.iter_mut().filter(|(index, _)| concerns(**index)) {
+        progress.open = flying.iter().filter(|item| item.part == *index).count();
+    }
+}
+
 /// The verdict has run out before the event was sent: the guard is asked again, by what it was asked
-/// before. Where the answer needs another event (a mark), all stages run again.
-fn judge_again(config: &Config, event: &mut Unsettled, part: u32, now: Time) {
-    let Some(progress) = event.parts.get_mut(&part) else { return };
+/// before. Where the answer needs another event (a mark), all stages run again: answers whether.
+fn judge_again(config: &Config, event: &mut Unsettled, part: u32, now: Time) -> bool {
+    let Some(progress) = event.parts.get_mut(&part) else { return false };
     let verdict = guard::judge(&config.guard, &progress.case, now);
     match (verdict.action, verdict.drop) {
         (Action::Drop, Some(reason)) => progress.end = Some(Outcome::Dropped(reason)),
         (Action::Park, _) => progress.parked_until = verdict.park_until,
         _ => {
-            event.postponed.get_or_insert(Postponed {
-                why: Why::Retry,
-                due: now,
-                first_failed: None,
-                status: None,
-                error: Some("its age changed what it may do".into()),
-            });
+            event.postponed.get_or_insert(Postponed::at(now, "its age changed what it may do"));
+            return true;
         }
     }
+    false
 }
 
 #[cfg(test)]

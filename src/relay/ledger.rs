@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::clock::Time;
-use crate::delivery::Fate;
+use crate::delivery::{Fate, ItemId};
 use crate::destination::customerio::Subject;
 use crate::guard::Case;
 use crate::journal::{
@@ -24,6 +24,10 @@ pub(super) struct Unsettled {
     pub(super) parts: HashMap<u32, Progress>,
     pub(super) keys: BTreeSet<Arc<str>>,
     pub(super) taught: Vec<(FactKey, Option<Fact>)>,
+    /// Its place in the order in which events taught.
+    pub(super) lesson: u64,
+    /// Barriers that Customer.io accepted: what is behind them leaves when this is written down.
+    pub(super) landed: Vec<ItemId>,
     /// The first reason to put the whole event out of line.
     pub(super) postponed: Option<Postponed>,
     /// The end of an event that has no parts.
@@ -36,6 +40,8 @@ pub(super) struct Unsettled {
 pub(super) struct Progress {
     /// Operations without an end.
     pub(super) open: usize,
+    /// Operations that Customer.io has.
+    delivered: usize,
     /// How it ends when they all are delivered.
     pub(super) end: Option<Outcome>,
     /// Until when it is parked.
@@ -64,6 +70,14 @@ pub(super) struct Postponed {
     pub(super) first_failed: Option<Time>,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
+}
+
+impl Postponed {
+    /// Nobody failed: it is taken up again at `due`, and until then those behind it wait.
+    pub(super) fn at(due: Time, error: &str) -> Self {
+        let error = Some(error.to_owned());
+        Self { why: Why::Retry, due, first_failed: None, status: None, error }
+    }
 }
 
 /// How an event ended, for whoever watches.
@@ -99,7 +113,7 @@ pub struct Decided {
 }
 
 impl Unsettled {
-    pub(super) fn new(stored: &Stored, prepared: &Prepared) -> Self {
+    pub(super) fn new(stored: &Stored, prepared: &Prepared, lesson: u64) -> Self {
         Self {
             place: stored.place,
             attempts: stored.attempts.clone(),
@@ -107,6 +121,8 @@ impl Unsettled {
             parts: HashMap::new(),
             keys: BTreeSet::new(),
             taught: Vec::new(),
+            lesson,
+            landed: Vec::new(),
             postponed: None,
             ended: None,
             trail: TrailEntry {
@@ -137,6 +153,7 @@ impl Unsettled {
         self.taught.extend(resolved.taught);
         let progress = Progress {
             open: operations.len(),
+            delivered: 0,
             end: resolved.end,
             parked_until: None,
             operations,
@@ -169,6 +186,7 @@ impl Unsettled {
         };
         match fate {
             Fate::Delivered | Fate::DeliveredBarrier => {
+                progress.delivered += 1;
                 self.trail.answer = "200".into();
             }
             Fate::Rejected(error, status) => {
@@ -245,12 +263,8 @@ impl Unsettled {
 
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
         let parts = self.decided();
-        let waiting = |progress: &Progress| {
-            progress.parked_until.is_some()
-                || (postponed.why == Why::Retry && progress.rejected.is_empty())
-        };
-        let done =
-            self.parts.iter().filter(|(_, progress)| !waiting(progress)).map(|(index, _)| *index);
+        let done = self.parts.iter().filter(|(_, progress)| progress.is_done(postponed.why));
+        let done = done.map(|(index, _)| *index);
         let mut attempts = self.attempts;
         attempts.done_parts.extend(done);
         attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
@@ -324,6 +338,18 @@ impl Unsettled {
 }
 
 impl Progress {
+    /// Whether it need not be looked at again when the event comes back. What was refused is tried
+    /// again with it: else nothing would remember that it was.
+    fn is_done(&self, why: Why) -> bool {
+        let failed =
+            self.rejected_as.is_some() || matches!(self.end, Some(Outcome::DeadLettered(_)));
+        let waits = match why {
+            Why::Retry => self.delivered == 0 || self.delivered < self.operations.len(),
+            Why::Parked | Why::Held => false,
+        };
+        self.parked_until.is_none() && !failed && !waits
+    }
+
     fn decided(&self, index: u32) -> Decided {
         let (outcome, reason) = match (&self.rejected_as, self.parked_until, &self.end) {
             (Some((code, _)), ..) => ("dead_lettered", code.as_str().to_owned()),

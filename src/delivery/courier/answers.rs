@@ -150,6 +150,12 @@ impl Courier {
         self.postpone(id, now.plus(wait.max(PATIENCE / 2)), status);
     }
 
+    /// Takes an item, unless it has left, and everything that waits behind it out of line, to be
+    /// taken up again at `due` in the same order.
+    pub fn step_back(&mut self, id: ItemId, due: Time) {
+        self.postpone(id, due, None);
+    }
+
     /// Takes an item and everything that waits behind it out of line.
     fn postpone(&mut self, id: ItemId, due: Time, status: Option<u16>) {
         for other in self.queues.behind(id) {

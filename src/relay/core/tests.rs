@@ -43,16 +43,8 @@ impl World {
         let journal: Arc<dyn Journal> = Arc::new(
             SqliteJournal::in_memory(SqliteOptions::default(), Arc::new(clock.clone())).unwrap(),
         );
-        let courier = CourierConfig {
-            rate: 100_000,
-            concurrency: 4,
-            linger: Duration::ZERO,
-            room: Room { items: 100, bytes: 100_000 },
-            age_budget: Duration::from_secs(24 * 3600),
-            seed: 7,
-        };
         let core =
-            Core::new(Arc::clone(&config), Arc::clone(&journal), courier, clock.now()).unwrap();
+            Core::new(Arc::clone(&config), Arc::clone(&journal), courier(), clock.now()).unwrap();
         Self {
             core,
             journal,
@@ -151,6 +143,12 @@ impl World {
         self.core.answer(id, answer, now);
     }
 
+    /// The core as it is after a restart.
+    fn restarted(&self) -> Core {
+        let journal = Arc::clone(&self.journal);
+        Core::new(Arc::clone(&self.config), journal, courier(), self.clock.now()).unwrap()
+    }
+
     fn names(&self) -> Vec<&str> {
         self.sent
             .iter()
@@ -165,6 +163,17 @@ impl World {
             .filter(|total| total.outcome == outcome)
             .map(|total| total.count)
             .sum()
+    }
+}
+
+fn courier() -> CourierConfig {
+    CourierConfig {
+        rate: 100_000,
+        concurrency: 4,
+        linger: Duration::ZERO,
+        room: Room { items: 100, bytes: 100_000 },
+        age_budget: Duration::from_secs(24 * 3600),
+        seed: 7,
     }
 }
 
@@ -231,16 +240,7 @@ fn what_is_out_of_line_still_holds_the_line_after_a_restart() {
     fail_for_minutes(&mut world);
     assert_eq!(world.journal.pending().retry, 1);
     world.sent.clear();
-    let courier = CourierConfig {
-        rate: 100,
-        concurrency: 1,
-        linger: Duration::ZERO,
-        room: Room { items: 10, bytes: 10_000 },
-        age_budget: Duration::from_secs(3600),
-        seed: 1,
-    };
-    let journal = Arc::clone(&world.journal);
-    world.core = Core::new(Arc::clone(&world.config), journal, courier, world.clock.now()).unwrap();
+    world.core = world.restarted();
     world.track("hot", "second");
     world.run(fine);
     assert!(world.names().is_empty(), "it is not `first`'s time yet");
@@ -346,4 +346,184 @@ fn the_person_is_told_to_customer_io_before_the_event_that_showed_both_ids() {
     assert_eq!(world.names(), ["identify", "Logged In", "Later"]);
     assert_eq!(world.sent[0]["attributes"], json!({"anonymous_id": "a"}));
     assert_eq!(world.sent[2]["identifiers"], json!({"id": "u"}));
+}
+
+#[test]
+fn a_person_is_free_again_when_what_held_the_line_is_parked_dropped_or_dead() {
+    let script = r#"fn on_track(event, ctx) {
+        if ctx.attempt > 0 && event.event == "Dropped later" { return drop("no more"); }
+        if ctx.attempt > 0 && event.event == "Dead later" { return fail("no more"); }
+        event
+    }"#;
+    for held in ["Added to Cart", "Dropped later", "Dead later"] {
+        let mut world = World::new(script);
+        world.track("hot", held);
+        fail_for_minutes(&mut world);
+        assert_eq!(world.journal.pending().retry, 1, "{held}");
+        world.sent.clear();
+        // By then the cart is too old to be sent as if it happened just now.
+        world.advance(Duration::from_secs(2 * 3600));
+        world.track("hot", "next");
+        for _ in 0..5 {
+            world.run(fine);
+            world.advance(Duration::from_secs(60));
+        }
+        assert_eq!(world.names(), ["next"], "{held}");
+    }
+}
+
+#[test]
+fn an_anonymous_event_that_comes_back_as_a_persons_holds_nobody_up() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "track", "event": "seen", "anonymousId": "a", "messageId": "1", "timestamp": START}));
+    let broken = |items: &[Value]| match items.iter().any(|item| item["name"] == "seen") {
+        true => Answer::TryAgain { status: Some(500), retry_after: None, unknown_fate: true },
+        false => fine(items),
+    };
+    for _ in 0..300 {
+        world.track("other", "tick");
+        world.run(broken);
+        world.advance(Duration::from_secs(1));
+    }
+    assert_eq!(world.journal.pending().retry, 1);
+    world.sent.clear();
+    // It comes a moment before the first is due, and so is looked after a moment later.
+    let due = world.journal.next_due().unwrap().unwrap();
+    world.clock.set(Time::from_millis(due.millis() - 100));
+    world.accept(json!({"type": "identify", "userId": "u", "anonymousId": "a", "messageId": "2", "timestamp": START}));
+    world.run(broken);
+    world.clock.set(due);
+    world.run(fine);
+    for _ in 0..20 {
+        world.advance(Duration::from_secs(60));
+        world.run(fine);
+    }
+    assert_eq!(world.names(), ["seen", "identify"]);
+    assert_eq!(world.journal.pending().total(), 0);
+}
+
+#[test]
+fn a_part_that_must_wait_takes_no_other_part_with_it() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+            if event.event != "both" { return event; }
+            let cart = event.copy(); cart.event = "Added to Cart";
+            let merge = event.copy(); merge.type = "alias"; merge.previousId = "old";
+            [cart, merge]
+        }"#,
+    );
+    // More than fly at a time, so that the second part is still here when the first is asked about.
+    world.track("somebody", "tick");
+    for id in ["a", "b", "c", "d"] {
+        world.accept(json!({"type": "alias", "userId": id, "previousId": format!("old {id}"), "messageId": id}));
+    }
+    world.track("u", "both");
+    world.run(|_| Answer::Unauthorized { status: 401 });
+    world.advance(Duration::from_secs(2 * 3600));
+    world.run(fine);
+    world.run(fine);
+    assert_eq!(world.names(), ["tick", "merge", "merge", "merge", "merge", "merge"]);
+    assert_eq!(world.journal.pending().parked, 1);
+    world.advance(Duration::from_secs(72 * 3600));
+    world.run(fine);
+    assert_eq!(world.names().last(), Some(&"Added to Cart"));
+    assert_eq!((world.total("delivered"), world.names().len()), (6, 7));
+}
+
+#[test]
+fn an_event_that_must_be_prepared_again_keeps_its_place() {
+    let mut world = World::plain();
+    Arc::make_mut(&mut world.config).guard.rule = vec![guard::GuardRule {
+        event: vec!["first".into()],
+        class: vec![guard::Class::Late],
+        action: Some(Action::Mark),
+        ..guard::GuardRule::default()
+    }];
+    world.core = world.restarted();
+    world.track("u", "first");
+    world.track("u", "second");
+    world.track("v", "third");
+    world.run(|_| Answer::Unauthorized { status: 401 });
+    world.advance(Duration::from_secs(2 * 3600));
+    world.run(fine);
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(5));
+        world.run(fine);
+    }
+    let places: Vec<_> = ["first", "second"]
+        .map(|name| world.names().iter().position(|sent| *sent == name))
+        .into_iter()
+        .collect();
+    assert!(places[0].is_some() && places[0] < places[1], "{:?}", world.names());
+    assert_eq!((world.total("delivered"), world.names().len()), (3, 3));
+}
+
+#[test]
+fn what_customer_io_refused_is_a_dead_letter_although_another_part_had_to_wait() {
+    let script = r#"fn on_track(event, ctx) {
+        if event.event != "both" { return event; }
+        let one = event.copy(); one.event = "bad";
+        let two = event.copy(); two.event = "slow"; two.userId = "hot";
+        [one, two]
+    }"#;
+    let mut world = World::new(script);
+    world.track("u", "both");
+    let answer = |items: &[Value]| match broken_for("hot")(items) {
+        Answer::Accepted { .. } => rejecting("bad")(items),
+        failed => failed,
+    };
+    for _ in 0..300 {
+        world.track("other", "tick");
+        world.run(answer);
+        world.advance(Duration::from_secs(1));
+    }
+    assert_eq!(world.journal.pending().retry, 1);
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(600));
+        world.run(rejecting("bad"));
+    }
+    assert!(world.names().contains(&"slow"));
+    assert_eq!((world.total("dead_lettered"), world.journal.pending().total()), (1, 0));
+    assert_eq!(world.names().iter().filter(|name| **name == "slow").count(), 1);
+}
+
+#[test]
+fn what_a_script_puts_behind_a_deletion_follows_it() {
+    let mut world = World::new(
+        r#"fn on_alias(event, ctx) {
+            let after = event.copy(); after.type = "track"; after.event = "Merged";
+            [event, after]
+        }"#,
+    );
+    world.accept(json!({"type": "alias", "userId": "u", "previousId": "old", "messageId": "1", "timestamp": START}));
+    world.run(fine);
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(2));
+        world.run(fine);
+    }
+    assert_eq!(world.names(), ["merge", "Merged"]);
+    assert_eq!((world.total("delivered"), world.journal.pending().total()), (1, 0));
+}
+
+#[test]
+fn what_was_learned_last_is_what_is_kept_however_the_answers_come() {
+    let mut world = World::plain();
+    let event = |user: &str, id: &str| json!({"type": "identify", "userId": user, "anonymousId": "a", "messageId": id, "timestamp": START});
+    world.accept(event("hot", "1"));
+    world.accept(event("second", "2"));
+    let mut failing = broken_for("hot");
+    for _ in 0..20 {
+        world.track("other", "tick");
+        world.run(&mut failing);
+        world.advance(Duration::from_secs(1));
+    }
+    world.run(fine);
+    for _ in 0..20 {
+        world.advance(Duration::from_secs(10));
+        world.run(fine);
+    }
+    assert_eq!(world.journal.pending().total(), 0);
+    let link = world.journal.load(&[FactKey("link:a".into())], world.clock.now()).unwrap();
+    let link = &link[0].as_ref().unwrap().value;
+    assert!(link.contains("\"contested\":true"), "{link}");
 }
