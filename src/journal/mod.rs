@@ -307,6 +307,8 @@ pub struct Opened {
     pub clean: bool,
     /// The event that was being tried alone when the last process went down.
     pub trying: Option<Seq>,
+    /// How often in a row it went down with that event. Once may be a power cut.
+    pub tried: u32,
     /// How many unsettled events there were.
     pub pending: Pending,
 }

@@ -81,8 +81,8 @@ impl Driver {
             self.careful -= 1;
             let seq = events.first().map(|event| event.seq);
             wait(self.relay.journal.note_trying(seq))?;
-            if seq.is_some() && seq == self.trying {
-                self.trying = None;
+            if seq.is_some() && seq == self.suspect {
+                self.suspect = None;
                 return self.bury(&events).map(|()| true);
             }
         }
@@ -102,7 +102,7 @@ impl Driver {
             let letter = DeadLetter::new(
                 DeadCode::CrashedProcess,
                 Stage::Transform,
-                "the process went down while it worked on this event alone; it was not tried again",
+                "the process went down again and again while it worked on this event alone; it was not tried once more",
             );
             let arrival = event.call.as_ref().map(|call| call.arrival.clone()).unwrap_or_default();
             let prepared = Prepared {

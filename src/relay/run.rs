@@ -28,6 +28,9 @@ use crate::transform::Bundle;
 const JOBS_PER_THREAD: usize = 3;
 /// Commits on their way at a time; what ends meanwhile goes into the next one.
 const COMMITS: usize = 2;
+/// An event is to blame when the process went down with it so often in a row: once may be a power
+/// cut.
+const CRASHES: u32 = 2;
 /// After an unclean stop, so many events are prepared one at a time.
 const CAREFUL: usize = 256;
 /// How long what is on its way may take when Segue stops.
@@ -153,7 +156,7 @@ impl Relay {
             feed: Feed::default(),
             most_jobs: threads * JOBS_PER_THREAD,
             careful,
-            trying: opened.trying,
+            suspect: opened.trying.filter(|_| opened.tried >= CRASHES),
             failed_commits: VecDeque::new(),
             in_flight: 0,
         };
@@ -175,7 +178,8 @@ pub(super) struct Driver {
     pub(super) feed: Feed,
     pub(super) most_jobs: usize,
     pub(super) careful: usize,
-    pub(super) trying: Option<Seq>,
+    /// The event that brought the process down again and again.
+    pub(super) suspect: Option<Seq>,
     failed_commits: VecDeque<Commit>,
     in_flight: usize,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use segue::clock::SystemClock;
+use segue::emulator::settings::History;
 use segue::emulator::{self, Emulator, Settings};
 use serde_json::json;
 
@@ -18,7 +19,7 @@ const USERS: usize = 20;
 async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed() {
     let emulator = emulator::serve(
         ([127, 0, 0, 1], 0).into(),
-        Emulator::new(Settings::default()),
+        Emulator::new(remembering_everything()),
         Arc::new(SystemClock),
     )
     .unwrap();
@@ -35,10 +36,10 @@ async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed()
     let stop = Arc::new(AtomicBool::new(false));
     let mut process = Process::start(&config, &addr).await;
     let sender = tokio::spawn(send_until(Arc::clone(&stop), addr.clone()));
-    for kill in 0..KILLS {
+    for _ in 0..KILLS {
         let seen = emulator.lock().events().count();
         eventually("some more events to arrive", async || {
-            (emulator.lock().events().count() > seen + 100 * (kill + 1)).then_some(())
+            (emulator.lock().events().count() > seen + 300).then_some(())
         })
         .await;
         process.kill();
@@ -56,10 +57,16 @@ async fn what_was_answered_200_arrives_in_order_although_the_process_is_killed()
         acknowledged.iter().all(|id| arrived.contains(id)).then_some(arrived)
     })
     .await;
-    assert!(arrived.len() >= 100 * KILLS, "{}", arrived.len());
+    assert!(arrived.len() >= 300 * KILLS, "{}", arrived.len());
     assert_in_order(&emulator);
     assert!(process.terminate(), "it stops in good order");
     emulator.stop().await;
+}
+
+/// The oracle must not forget what arrived.
+fn remembering_everything() -> Settings {
+    let history = History { events: 10_000_000, activity: 10_000_000, ..History::default() };
+    Settings { history, ..Settings::default() }
 }
 
 /// Sends events of many people, each numbered, and notes which were answered 200. One that was not

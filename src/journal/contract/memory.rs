@@ -134,7 +134,7 @@ fn everything_is_there_after_a_restart() {
     drop(journal);
 
     let journal = engine.open();
-    assert_eq!(journal.opened(), Opened { clean: true, trying: None, pending });
+    assert_eq!(journal.opened(), Opened { clean: true, trying: None, tried: 0, pending });
     assert_eq!(journal.balance(), (totals, pending));
     assert_eq!(queued(&journal, Traffic::Live), [5]);
     assert_eq!(queued(&journal, Traffic::Backfill), [3]);
@@ -170,6 +170,12 @@ fn a_crash_is_known_at_the_next_start_with_the_event_that_was_tried() {
 
     let journal = engine.open();
     assert_eq!((journal.opened().clean, journal.opened().trying), (false, Some(seq)));
+    assert_eq!(journal.opened().tried, 1, "it may have been killed");
+    done(journal.note_trying(Some(seq)));
+    drop(journal);
+
+    let journal = engine.open();
+    assert_eq!((journal.opened().trying, journal.opened().tried), (Some(seq), 2));
     assert_eq!(queued(&journal, Traffic::Live), [1]);
     done(journal.note_trying(None));
     drop(journal);

@@ -344,11 +344,12 @@ impl Found {
     fn read(connection: &Connection, options: &SqliteOptions) -> Result<Self, Trouble> {
         let state = State::load(connection)?;
         let stopped = schema::meta(connection, "stopped")?;
-        let trying = schema::meta(connection, "trying")?;
+        let (trying, tried) = suspect(connection, options)?;
         let opened = Opened {
             // A new file has no note: nothing went down with it.
             clean: stopped.is_none_or(|how| how == "clean"),
-            trying: trying.and_then(|seq| seq.parse().ok()).map(Seq),
+            trying: trying.map(Seq),
+            tried,
             pending: state.pending,
         };
         if !options.keep_stop_note {
@@ -364,6 +365,25 @@ impl Found {
             used_bytes: upkeep::used_bytes(connection)?,
         })
     }
+}
+
+/// The event that was tried alone when the last process went down, and how often in a row that was
+/// the one. A process may be killed with any event; only one that brings it down again is to blame.
+fn suspect(
+    connection: &Connection,
+    options: &SqliteOptions,
+) -> Result<(Option<u64>, u32), Trouble> {
+    let trying = schema::meta(connection, "trying")?.and_then(|seq| seq.parse::<u64>().ok());
+    let Some(seq) = trying else { return Ok((None, 0)) };
+    let before = schema::meta(connection, "suspect")?;
+    let before = before.as_deref().and_then(|before| before.split_once(' '));
+    let before = before.filter(|(other, _)| *other == seq.to_string());
+    let tried = 1 + before.and_then(|(_, times)| times.parse::<u32>().ok()).unwrap_or(0);
+    if !options.keep_stop_note {
+        schema::set_meta(connection, "suspect", Some(&format!("{seq} {tried}")))?;
+        schema::set_meta(connection, "trying", None)?;
+    }
+    Ok((Some(seq), tried))
 }
 
 fn database(connection: Connection) -> shared::Database {
