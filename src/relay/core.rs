@@ -232,6 +232,11 @@ impl Core {
         self.courier.bytes()
     }
 
+    /// How many changes wait for a commit to begin.
+    pub fn unwritten(&self) -> usize {
+        self.changes.len()
+    }
+
     /// How many commits are not acknowledged yet.
     pub fn uncommitted(&self) -> usize {
         self.commits.len()
