@@ -16,14 +16,31 @@ use crate::transform::BusinessKey;
 /// How long a business key is remembered.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(400 * 24 * 3600);
 
+/// Longer keys are remembered by their hash.
+const LONGEST: usize = 100;
+
 /// The name under which the holder of a business key is remembered, within `scope`.
+///
+/// Orders that are numbered one after the other have names side by side: the store writes the names
+/// that lie together at once, and a hash would scatter them.
 pub fn fact_key(key: &BusinessKey, scope: &str) -> FactKey {
+    let parts = || [scope, &key.name].into_iter().chain(key.parts.iter().map(String::as_str));
+    if parts().map(str::len).sum::<usize>() <= LONGEST {
+        let mut name = String::from("key:");
+        for part in parts() {
+            // With its length no part can pass for two.
+            name.push_str(&part.len().to_string());
+            name.push(':');
+            name.push_str(part);
+        }
+        return FactKey(name);
+    }
     let mut hash = Sha256::new();
-    for part in [scope, &key.name].into_iter().chain(key.parts.iter().map(String::as_str)) {
+    for part in parts() {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    FactKey(format!("key:{}", hex::encode(&hash.finalize()[..16])))
+    FactKey(format!("key:#{}", hex::encode(&hash.finalize()[..16])))
 }
 
 /// Who holds a business key.

@@ -219,6 +219,22 @@ fn a_key_is_the_same_fact_whatever_its_source_and_another_in_another_scope() {
     assert_ne!(key("order_completed", "1", ""), key("order_refunded", "1", ""));
     assert_ne!(key("order_completed", "1", "a"), key("order_completed", "1", "b"));
     assert_ne!(key("ab", "c", ""), key("a", "bc", ""));
+    assert_ne!(key("a", "1:b", ""), key("a1:1", "b", ""));
+}
+
+#[test]
+fn keys_of_consecutive_orders_lie_together_and_long_ones_stay_short() {
+    let key = |parts: &[&str]| {
+        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+        let key = crate::transform::BusinessKey { name: "order_completed".into(), parts };
+        keys::fact_key(&key, "").0
+    };
+    let orders = ["1009", "1010", "1011"].map(|order| key(&[order]));
+    assert!(orders.is_sorted(), "{orders:?}");
+    let (long, other) = ("x".repeat(500), "y".repeat(500));
+    assert!(key(&[&long]).len() < 100);
+    assert_ne!(key(&[&long]), key(&[&other]));
+    assert_ne!(key(&[&long, "1"]), key(&[&long, "2"]));
 }
 
 proptest! {

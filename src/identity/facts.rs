@@ -13,11 +13,15 @@ const CACHED: u64 = 200_000;
 
 /// A view of the journal's facts with what is not settled yet laid over it.
 ///
-/// The cache may forget at any time; it may also say that a fact is absent, because nobody but this
-/// view writes facts. Expiry stands in the fact, never in the cache.
+/// The cache may forget at any time. It holds only what there is: most people who are asked about are
+/// new, and an entry for each of them would cost more than asking again. Expiry stands in the fact,
+/// never in the cache.
 pub struct Facts {
     journal: Arc<dyn Journal>,
-    cache: Cache<FactKey, Option<Fact>>,
+    cache: Cache<FactKey, Fact>,
+    /// What was loaded for the events at hand, what is absent too. Nobody but this view writes facts,
+    /// so it holds until one of them is settled.
+    loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
 }
 
@@ -31,14 +35,20 @@ struct Unsettled {
 impl Facts {
     /// A view with nothing unsettled.
     pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal, cache: Cache::new(CACHED), unsettled: HashMap::new() }
+        Self {
+            journal,
+            cache: Cache::new(CACHED),
+            loaded: HashMap::new(),
+            unsettled: HashMap::new(),
+        }
     }
 
-    /// Loads what is asked for next, in one go.
+    /// Loads what is asked for next, in one go, and lets go of what was loaded before.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn prefetch(&mut self, mut keys: Vec<FactKey>, now: Time) -> Result<(), JournalError> {
+        self.loaded.clear();
         keys.retain(|key| !self.unsettled.contains_key(key) && !self.cache.contains_key(key));
         keys.sort_unstable();
         keys.dedup();
@@ -46,9 +56,7 @@ impl Facts {
             return Ok(());
         }
         let found = self.journal.load(&keys, now)?;
-        for (key, fact) in keys.into_iter().zip(found) {
-            self.cache.insert(key, fact);
-        }
+        self.loaded.extend(keys.into_iter().zip(found));
         Ok(())
     }
 
@@ -59,11 +67,15 @@ impl Facts {
     pub fn get(&mut self, key: &FactKey, now: Time) -> Result<Option<Fact>, JournalError> {
         let fact = if let Some(unsettled) = self.unsettled.get(key) {
             unsettled.fact.clone()
+        } else if let Some(loaded) = self.loaded.get(key) {
+            loaded.clone()
         } else if let Some(cached) = self.cache.get(key) {
-            cached
+            Some(cached)
         } else {
             let found = self.journal.load(std::slice::from_ref(key), now)?.pop().flatten();
-            self.cache.insert(key.clone(), found.clone());
+            if let Some(found) = &found {
+                self.cache.insert(key.clone(), found.clone());
+            }
             found
         };
         Ok(fact.filter(|fact| fact.until > now))
@@ -91,9 +103,13 @@ impl Facts {
         let Some(unsettled) = self.unsettled.get_mut(key) else { return };
         unsettled.by -= 1;
         if unsettled.by == 0
-            && let Some(unsettled) = self.unsettled.remove(key)
+            && let Some((key, unsettled)) = self.unsettled.remove_entry(key)
         {
-            self.cache.insert(key.clone(), unsettled.fact);
+            self.loaded.remove(&key);
+            match unsettled.fact {
+                Some(fact) => self.cache.insert(key, fact),
+                None => self.cache.invalidate(&key),
+            }
         }
     }
 }
