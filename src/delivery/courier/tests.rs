@@ -248,8 +248,6 @@ fn a_verdict_that_ran_out_is_asked_again_unless_the_item_may_have_arrived() {
     assert!(matches!(fates(&mut courier)[..], [(2, Fate::Postponed { .. }), (4, _)]));
 
     courier.push(Item { valid_until: Some(at(50_000)), ..item(3, &["a"]) });
-    assert!(courier.poll(at(40_000)).is_empty(), "it holds its place until the answer");
-    courier.withdraw(Traffic::Live, Seq(1), |_| true);
     let flight = batch(&courier.poll(at(41_000))[0]).0;
     courier.answer(flight, broken(500), at(60_000));
     let resent = courier.poll(at(70_000));
