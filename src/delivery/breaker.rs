@@ -102,6 +102,13 @@ impl Breaker {
         true
     }
 
+    /// The wait that was measured by another clock ends now.
+    pub fn clock_went_back(&mut self, now: Time) {
+        if let Some(opened) = &mut self.opened {
+            opened.until = opened.until.min(now);
+        }
+    }
+
     fn note(&mut self, success: bool) {
         if self.results.len() == WINDOW {
             self.results.pop_front();

@@ -115,6 +115,8 @@ pub struct Courier {
     pause: Option<Pause>,
     paused_millis: i64,
     settled: VecDeque<Settled>,
+    /// The last time that it was told.
+    told: Time,
 }
 
 #[derive(Debug)]
@@ -141,6 +143,7 @@ impl Courier {
             pause: None,
             paused_millis: 0,
             settled: VecDeque::new(),
+            told: Time::default(),
         }
     }
 
@@ -173,6 +176,10 @@ impl Courier {
     /// [`Courier::answer`].
     pub fn poll(&mut self, now: Time) -> Vec<Flight> {
         let mut flights = Vec::new();
+        if now < self.told {
+            self.clock_went_back(now);
+        }
+        self.told = now;
         self.queues.wake(now);
         if self.pause.is_some() {
             flights.extend(self.probe(now));
@@ -196,6 +203,8 @@ impl Courier {
         }
         let go = match self.breaker.gate(now) {
             Gate::Probing => return wake,
+            // The probe leaves when everything else has come back.
+            Gate::Probe if !self.flights.is_empty() => return wake,
             Gate::Open(until) => until,
             Gate::Closed | Gate::Probe => self.departure(now),
         };
@@ -248,6 +257,18 @@ impl Courier {
                 continue;
             }
             return self.depart(items, now);
+        }
+    }
+
+    /// Waits that were measured by the clock of before must not last until it is that late again.
+    fn clock_went_back(&mut self, now: Time) {
+        self.queues.wake(Time::NEVER);
+        self.ready_since = self.ready_since.map(|since| since.min(now));
+        self.breaker.clock_went_back(now);
+        self.rate.clock_went_back(now);
+        if let Some(pause) = &mut self.pause {
+            pause.since = pause.since.min(now);
+            pause.next_probe = pause.next_probe.min(now);
         }
     }
 

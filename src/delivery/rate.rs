@@ -48,7 +48,13 @@ impl Rate {
         self.due_us = self.due_us(now).max(now_us).saturating_add(self.interval_us);
     }
 
-    /// A clock that was set back must not stop the traffic until it has caught up.
+    /// A clock that was set back must neither stop the traffic until it has caught up, nor open the
+    /// limit.
+    pub fn clock_went_back(&mut self, now: Time) {
+        self.due_us = self.due_us(now);
+        self.held_until = self.held_until.map(|until| until.min(now.plus(LONGEST_HOLD)));
+    }
+
     fn due_us(&self, now: Time) -> i64 {
         let furthest =
             now.millis().saturating_mul(1000).saturating_add(self.tolerance_us + self.interval_us);
@@ -88,6 +94,9 @@ mod tests {
         assert!(rate.next(now) > now);
         let earlier = Time::from_secs(999_000);
         assert!(rate.next(earlier) > earlier);
+        rate.clock_went_back(earlier);
+        let soon = earlier.plus(Duration::from_secs(1));
+        assert!(rate.next(earlier) > earlier && rate.next(soon) <= soon);
     }
 
     #[test]

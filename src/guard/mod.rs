@@ -135,20 +135,32 @@ pub struct Verdict {
 /// Decides what an event may do at `now`.
 pub fn judge(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let mut verdict = judge_at(config, case, now);
-    let at = verdict.corrected_time.unwrap_or(case.time).age_basis();
-    verdict.valid_until = boundaries(config, case, at)
+    let time = verdict.corrected_time.unwrap_or(case.time);
+    verdict.valid_until = boundaries(config, case, time)
         .into_iter()
         .filter(|boundary| *boundary > now)
-        .find(|boundary| judge_at(config, case, *boundary).action != verdict.action);
+        .find(|boundary| {
+            let then = judge_at(config, case, *boundary);
+            // A mark says how old the event is, and may say it in its name.
+            let marked = then.action == Action::Mark
+                && (then.class != verdict.class || then.rename != verdict.rename);
+            then.action != verdict.action || marked
+        });
     verdict
 }
 
 /// The moments at which the class of an event with this time changes, in order.
-fn boundaries(config: &GuardConfig, case: &Case, at: Time) -> [Time; 2] {
+fn boundaries(config: &GuardConfig, case: &Case, time: EventTime) -> [Time; 2] {
     let tick = Duration::from_millis(1);
-    let late = at.plus(late_after(config, case)).plus(tick);
-    let history = at.plus(config.history_begins()).plus(tick);
+    let late = time.age_basis().plus(late_after(config, case)).plus(tick);
+    let history = history_from(time).plus(config.history_begins()).plus(tick);
     [late.min(history), history]
+}
+
+/// What Customer.io measures the age of an event from is the time that it is sent: where that is
+/// later than when the event certainly happened, it can start campaigns for longer.
+fn history_from(time: EventTime) -> Time {
+    time.at.max(time.age_basis())
 }
 
 fn late_after(config: &GuardConfig, case: &Case) -> Duration {
@@ -158,7 +170,7 @@ fn late_after(config: &GuardConfig, case: &Case) -> Duration {
 fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let (time, corrected_time) = possible_time(config, case);
     let age = Age { at: time.age_basis(), now };
-    let history = age.is_over(config.history_begins());
+    let history = Age { at: history_from(time), now }.is_over(config.history_begins());
     let class = classify(case, age, history, late_after(config, case));
     let kind = Kind::of(case.call, &case.canonical);
     let mut verdict = Verdict {
@@ -202,8 +214,8 @@ fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
             verdict.reason = format!("{}: old enough to start nothing", describe(kind, class, age));
         }
         Action::Park => {
-            let until =
-                time.age_basis().plus(config.history_begins()).plus(Duration::from_millis(1));
+            let until = history_from(time).plus(config.history_begins());
+            let until = until.plus(Duration::from_millis(1));
             verdict.action = Action::Park;
             verdict.park_until = Some(until);
             verdict.reason = format!(

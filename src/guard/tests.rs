@@ -260,3 +260,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_event_is_history_only_when_the_time_that_is_sent_is() {
+    let config = GuardConfig::default();
+    let hours = |hours: i64| Time::from_millis(now().millis() - hours * 3_600_000);
+    // A device whose clock was four days ahead: what it did four days ago says that it was today.
+    let mut cart = case(&event(Call::Track, "Added to Cart", 0), flagged());
+    cart.time.for_age = Some(hours(96));
+    for replay in [flagged(), None] {
+        cart.replay = replay;
+        let verdict = judge(&config, &cart, now());
+        assert_eq!(verdict.action, Action::Park, "{}", verdict.reason);
+        let until = verdict.park_until.unwrap();
+        assert!(until > now().plus(config.history_begins()));
+        assert_eq!(judge(&config, &cart, until).action, Action::Deliver);
+    }
+}
+
+#[test]
+fn a_mark_is_made_again_when_it_would_say_something_else() {
+    let marked = |class, rename: &str| GuardRule {
+        class: vec![class],
+        action: Some(Action::Mark),
+        rename: Some(rename.into()),
+        ..GuardRule::default()
+    };
+    let rule = vec![marked(Class::Late, "Late"), marked(Class::Historical, "Old")];
+    let config = GuardConfig { rule, ..GuardConfig::default() };
+    let late = case(&event(Call::Track, "Added to Cart", 120), None);
+    let verdict = judge(&config, &late, now());
+    assert_eq!(verdict.rename.as_deref(), Some("Late"));
+    let until = verdict.valid_until.unwrap();
+    assert_eq!(judge(&config, &late, until).rename.as_deref(), Some("Old"));
+}

@@ -141,6 +141,7 @@ fn join(
     };
     match (&known, known_person) {
         (Some(link), _) if link.contested => {
+            refresh_contest(link, &anonymous, now, resolution);
             resolution.subject = Subject { person: Some(person), anonymous: None };
             return Ok(());
         }
@@ -176,6 +177,14 @@ fn join(
     Ok(())
 }
 
+/// A device that several people go on using stays contested: else it would be the next one's after a
+/// month.
+fn refresh_contest(link: &Link, anonymous: &str, now: Time, resolution: &mut Resolution) {
+    if now.since(link.seen_at) > REFRESH_AFTER {
+        resolution.taught.push(Link::contested(&link.person(), now).to_fact(anonymous));
+    }
+}
+
 /// Somebody of whom only the e-mail address was known now has an id: nobody else came.
 fn is_upgrade(known: &PersonId, now: &PersonId) -> bool {
     matches!((known, now), (PersonId::Email(_), PersonId::Id(_) | PersonId::CioId(_)))
@@ -199,6 +208,9 @@ fn attach(
             resolution.reason = "its anonymous id was seen with this person before";
         }
         known => {
+            if let Some(link) = &known {
+                refresh_contest(link, &anonymous, now, resolution);
+            }
             resolution.keys.push(format!("anonymous:{anonymous}").into());
             resolution.subject = Subject { person: None, anonymous: Some(anonymous) };
             resolution.reason = match known {

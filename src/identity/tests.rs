@@ -169,3 +169,24 @@ fn configured_junk_is_nobody() {
         assert_eq!(person(&seen), None, "{id}");
     }
 }
+
+#[test]
+fn a_device_that_two_people_go_on_using_stays_contested() {
+    let mut world = World::new();
+    for user in ["first", "second"] {
+        world.track(json!({"anonymousId": "tablet", "userId": user}));
+    }
+    for day in 0..100 {
+        world.later(1);
+        match day % 3 {
+            0 => world.track(json!({"anonymousId": "tablet", "userId": "first"})),
+            1 => world.track(json!({"anonymousId": "tablet", "userId": "second"})),
+            _ => world.track(json!({"anonymousId": "tablet"})),
+        };
+        let nobody = world.track(json!({"anonymousId": "tablet"}));
+        assert_eq!(person(&nobody), None, "day {day}");
+    }
+    world.later(31);
+    let new_owner = world.track(json!({"anonymousId": "tablet", "userId": "third"}));
+    assert_eq!(new_owner.subject.anonymous.as_deref(), Some("tablet"), "a month of silence");
+}

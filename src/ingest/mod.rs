@@ -22,6 +22,7 @@ mod http;
 mod measure;
 mod pixel;
 mod query;
+mod runs;
 mod split;
 
 pub use body::Body;
@@ -39,16 +40,18 @@ use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
-use crate::spec::{Arrival, Call, Ingress, RawCall};
+use crate::spec::{Arrival, Call, Ingress, Object, RawCall, Replay};
 use body::Places;
 use credentials::{Covered, Credentials, Keyring, Opened, Signable};
 use measure::Refusals;
 use query::Query;
+use runs::Runs;
 use split::Unpacked;
 
 /// With the fields of its batch given to each element, a request may not take more than this many
@@ -69,6 +72,7 @@ pub struct Intake {
     shown_headers: Vec<HeaderName>,
     places: Places,
     refusals: Refusals,
+    runs: Runs,
 }
 
 /// A request whose head is in order: what is known before its body is read.
@@ -125,6 +129,7 @@ impl Intake {
                 .collect(),
             places: Places::default(),
             refusals: Refusals::default(),
+            runs: Runs::of(journal.totals()),
             config,
             journal,
             clock,
@@ -293,7 +298,18 @@ impl Intake {
             _ => None,
         };
         let accepted_at = self.clock.now();
-        let flag = admission.replay.or(source.replay.then_some(None));
+        let guard = &self.config.guard;
+        let batch = unpacked.defaults.map(|(defaults, _)| Arc::new(defaults));
+        // What a batch says for all of its elements, it says of each.
+        let of_batch = batch.as_ref().and_then(|batch| {
+            let context = Value::Object(batch.context.clone()?);
+            let fields = Object::from_iter([("context".to_owned(), context)]);
+            match replay::at_acceptance(guard, Ingress::Api, accepted_at, None, Some(&fields))? {
+                Replay::Flagged { label } => Some(label),
+                Replay::ReceivedAge => None,
+            }
+        });
+        let flag = admission.replay.or(of_batch).or(source.replay.then_some(None));
         let arrival = Arrival {
             source: source.name.clone(),
             ingress,
@@ -303,15 +319,15 @@ impl Intake {
             trusted: trust == Covered::Everything,
             ip: admission.ip,
             headers: admission.headers,
-            batch: unpacked.defaults.map(|(defaults, _)| Arc::new(defaults)),
+            batch,
         };
         let accepted = |(at, element): (usize, Bytes)| {
             let mut call = RawCall::new(arrival.clone(), element);
             call.arrival.trusted |= trust == Covered::FirstElement && at == 0;
             let key = call.fingerprint().dedupe_key(&source.name);
-            let guard = &self.config.guard;
-            call.arrival.replay =
+            let replay =
                 replay::at_acceptance(guard, ingress, accepted_at, flag.clone(), call.fields());
+            call.arrival.replay = self.runs.counted(replay);
             Accepted { key, call }
         };
         unpacked.elements.into_iter().enumerate().map(accepted).collect()

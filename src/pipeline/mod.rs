@@ -12,7 +12,7 @@ mod prepare;
 mod resolve;
 
 pub use prepare::{prepare, prepare_traced};
-pub use resolve::{facts_about, resolve};
+pub use resolve::{facts_about, held_in_vain, resolve};
 
 use std::sync::Arc;
 

@@ -82,8 +82,13 @@ pub fn resolve(
             resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey));
         }
     }
-    let sends = matches!(resolved.end, Some(Outcome::Delivered));
-    if sends
+    // A copy is dropped, but what it showed is true, and nobody else would tell it.
+    let tells = match &resolved.end {
+        Some(Outcome::Delivered) => true,
+        Some(Outcome::Dropped(DropReason::DuplicateKey)) => operations.is_empty(),
+        _ => false,
+    };
+    if tells
         && resolution.tell_first
         && let (Some(person), Some(anonymous)) =
             (&resolution.subject.person, &resolution.subject.anonymous)
@@ -95,6 +100,30 @@ pub fn resolve(
         resolved.end = Some(Outcome::DeadLettered(error.into()));
     }
     Ok(resolved)
+}
+
+/// The business key that a part still holds from an earlier try, although it may not be sent now:
+/// the next copy must be able to take it over.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn held_in_vain(
+    config: &Config,
+    part: &Part,
+    facts: &mut Facts,
+    now: Time,
+) -> Result<Option<FactKey>, JournalError> {
+    let (Some(key), Some(source)) = (&part.hints.dedupe_by, config.source(&part.case.source))
+    else {
+        return Ok(None);
+    };
+    if !matches!(part.verdict.action, Action::Park | Action::Drop) {
+        return Ok(None);
+    }
+    let key = guard::keys::fact_key(key, &source.dedupe_scope);
+    let holder = facts.get(&key, now)?.and_then(|fact| Holder::from_fact(&fact));
+    let fingerprint = part.event.fingerprint();
+    Ok(holder.is_some_and(|holder| holder.is(fingerprint)).then_some(key))
 }
 
 impl Resolved {

@@ -11,7 +11,7 @@ use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, Item
 use crate::destination::customerio::response::Answer;
 use crate::guard::{self, Action};
 use crate::identity::Facts;
-use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored};
+use crate::journal::{Change, FactKey, Journal, JournalError, Place, Seq, Stored};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
 use crate::spec::Traffic;
@@ -136,6 +136,12 @@ impl Core {
             if stored.attempts.done_parts.contains(&part.index) {
                 continue;
             }
+            if stored.place == Place::Deferred
+                && let Some(key) = pipeline::held_in_vain(&self.config, part, &mut self.facts, now)?
+            {
+                self.facts.teach(key.clone(), None);
+                event.taught.push((key, None));
+            }
             match part.verdict.park_until.filter(|_| part.verdict.action == Action::Park) {
                 Some(until) => event.park(part, until),
                 None => {
@@ -230,6 +236,11 @@ impl Core {
     /// The bytes of what waits to be sent.
     pub fn bytes(&self) -> usize {
         self.courier.bytes()
+    }
+
+    /// How many changes wait for a commit to begin.
+    pub fn unwritten(&self) -> usize {
+        self.changes.len()
     }
 
     /// How many commits are not acknowledged yet.

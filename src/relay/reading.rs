@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::run::{Driver, wait};
 use super::scripts::{Done, Job};
@@ -11,6 +12,8 @@ use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
 use crate::pipeline::{Origin, Prepared};
 use crate::spec::Traffic;
 
+/// How long the journal is left alone after it failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events per job of a script thread.
 const CHUNK: usize = 64;
 /// Events of a class without an end that are held in memory; the rest waits on disk.
@@ -25,12 +28,35 @@ pub(super) struct Feed {
     pub(super) backfill: Option<Seq>,
     /// When deferred events are to be looked for.
     pub(super) look_at: Time,
+    /// After a failure, when the journal is asked again.
+    retry_at: Time,
+    /// Events that were read and could not be handed on.
+    kept: Vec<Stored>,
+    /// Whether the journal has a note of an event that is tried alone.
+    noted: bool,
     next_ticket: u64,
     next_admitted: u64,
     waiting: BTreeMap<u64, Vec<(Stored, Prepared)>>,
 }
 
 impl Feed {
+    /// When there is something to look for, after a failure not at once.
+    pub(super) fn next_look(&self) -> Time {
+        self.look_at.max(self.retry_at)
+    }
+
+    /// The journal could not be read: what it is asked next waits a moment.
+    pub(super) fn failed(&mut self, error: &JournalError, now: Time) {
+        tracing::error!(%error, "the journal cannot be read; trying again");
+        self.retry_at = now.plus(RETRY_AFTER);
+    }
+
+    /// Whether a failure is so fresh that trying again would be spinning; a clock that was set back
+    /// does not count.
+    fn rests(&self, now: Time) -> bool {
+        now < self.retry_at && self.retry_at <= now.plus(RETRY_AFTER)
+    }
+
     fn outstanding(&self) -> usize {
         usize::try_from(self.next_ticket - self.next_admitted).unwrap_or(usize::MAX)
     }
@@ -40,6 +66,16 @@ impl Driver {
     /// Reads what there is to do. Live traffic comes first in every round; what is due may be a whole
     /// backfill whose parking ends, so it gets a turn, never precedence.
     pub(super) fn read(&mut self, now: Time) -> Result<(), JournalError> {
+        if self.feed.rests(now) {
+            return Ok(());
+        }
+        if !self.feed.kept.is_empty() {
+            let kept = std::mem::take(&mut self.feed.kept);
+            self.dispatch(kept)?;
+        }
+        if self.careful == 0 {
+            self.end_careful_mode()?;
+        }
         let max = if self.careful > 0 { 1 } else { CHUNK };
         while self.has_room(Traffic::Live) {
             let live = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
@@ -68,7 +104,8 @@ impl Driver {
         let share = if traffic == Traffic::Backfill { 2 } else { 1 };
         let most = if self.careful > 0 { 1 } else { self.most_jobs / share };
         self.feed.outstanding() < most
-            && self.core.unsettled(traffic) < IN_MEMORY
+            // What has ended and cannot be written takes as much room as what has not.
+            && self.core.unsettled(traffic) + self.core.unwritten() < IN_MEMORY
             && self.core.bytes() < BYTES_IN_MEMORY / share
     }
 
@@ -78,9 +115,14 @@ impl Driver {
             return Ok(false);
         }
         if self.careful > 0 {
-            self.careful -= 1;
             let seq = events.first().map(|event| event.seq);
-            wait(self.relay.journal.note_trying(seq))?;
+            if let Err(error) = wait(self.relay.journal.note_trying(seq)) {
+                // Nobody reads them a second time.
+                self.feed.kept = events;
+                return Err(error);
+            }
+            self.careful -= 1;
+            self.feed.noted = true;
             if seq.is_some() && seq == self.suspect {
                 self.suspect = None;
                 return self.bury(&events).map(|()| true);
@@ -116,9 +158,13 @@ impl Driver {
     }
 
     fn end_careful_mode(&mut self) -> Result<(), JournalError> {
-        if self.careful > 0 && self.feed.outstanding() == 0 {
-            self.careful = 0;
+        if self.feed.outstanding() > 0 {
+            return Ok(());
+        }
+        self.careful = 0;
+        if self.feed.noted {
             wait(self.relay.journal.note_trying(None))?;
+            self.feed.noted = false;
         }
         Ok(())
     }
@@ -131,9 +177,12 @@ impl Driver {
 
     pub(super) fn admit_waiting(&mut self) {
         let now = self.relay.clock.now();
+        if self.feed.rests(now) {
+            return;
+        }
         while let Some(mut events) = self.feed.waiting.remove(&self.feed.next_admitted) {
             if let Err(error) = self.admit(&mut events, now) {
-                tracing::error!(%error, "the journal cannot be read; trying again");
+                self.feed.failed(&error, now);
                 self.feed.waiting.insert(self.feed.next_admitted, events);
                 return;
             }

@@ -192,7 +192,7 @@ impl Driver {
             self.admit_waiting();
             if stop_by.is_none() {
                 if let Err(error) = self.read(now) {
-                    tracing::error!(%error, "the journal cannot be read; trying again");
+                    self.feed.failed(&error, now);
                 }
                 for flight in self.core.poll(now) {
                     self.send(flight);
@@ -224,7 +224,7 @@ impl Driver {
 
     /// How long nothing needs to be done unless something happens.
     fn next_look(&self, now: Time) -> Duration {
-        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.feed.look_at);
+        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.feed.next_look());
         due.since(now).clamp(Duration::from_millis(1), HEARTBEAT)
     }
 

@@ -51,7 +51,7 @@ impl Courier {
                 self.breaker.answered();
                 self.pause(&items, status, now);
             }
-            Answer::TryAgain { status: Some(429 | 408), retry_after, .. } => {
+            Answer::TryAgain { status: Some(429), retry_after, .. } => {
                 self.breaker.answered();
                 self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
                 self.return_all(&items, false);

@@ -238,10 +238,16 @@ fn a_verdict_that_ran_out_is_asked_again_unless_the_item_may_have_arrived() {
     courier.answer(probe, ok(), at(40_000));
     assert!(courier.poll(at(40_000)).is_empty());
     assert_eq!(fates(&mut courier), [(1, Fate::Stale), (2, Fate::Stale)]);
+    courier.push(item(4, &["a"]));
+    assert!(courier.poll(at(40_000)).is_empty(), "it keeps its place until there is an answer");
+    courier.withdraw(Traffic::Live, Seq(1), |_| true);
+    courier.step_back(id(2), at(40_000));
+    let flight = batch(&courier.poll(at(40_000))[0]);
+    assert_eq!(flight.1, ["4"]);
+    courier.answer(flight.0, ok(), at(40_000));
+    assert!(matches!(fates(&mut courier)[..], [(2, Fate::Postponed { .. }), (4, _)]));
 
     courier.push(Item { valid_until: Some(at(50_000)), ..item(3, &["a"]) });
-    assert!(courier.poll(at(40_000)).is_empty(), "it holds its place until the answer");
-    courier.withdraw(Traffic::Live, Seq(1), |_| true);
     let flight = batch(&courier.poll(at(41_000))[0]).0;
     courier.answer(flight, broken(500), at(60_000));
     let resent = courier.poll(at(70_000));
@@ -394,4 +400,84 @@ proptest! {
         all.dedup();
         prop_assert_eq!(all.len(), people.len());
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let lingering =
+        || Courier::new(CourierConfig { linger: Duration::from_millis(20), ..config() });
+    let mut courier = lingering();
+    courier.push(item(1, &["a"]));
+    assert!(courier.poll(at(HOUR)).is_empty(), "it waits for company");
+    courier.poll(at(0));
+    assert_eq!(courier.poll(at(20)).len(), 1, "no longer than before");
+
+    let mut courier = lingering();
+    courier.push(item(1, &["a"]));
+    courier.poll(at(HOUR));
+    let flight = batch(&courier.poll(at(HOUR + 20))[0]).0;
+    courier.answer(flight, broken(500), at(HOUR + 20));
+    courier.poll(at(0));
+    assert_eq!(courier.poll(at(20)).len(), 1, "a wait between tries");
+
+    let mut courier = Courier::new(config());
+    for seq in 1..=6 {
+        courier.push(item(seq, &[&seq.to_string()]));
+    }
+    for _ in 0..40 {
+        for flight in courier.poll(at(HOUR)) {
+            courier.answer(batch(&flight).0, broken(500), at(HOUR));
+        }
+    }
+    assert!(courier.standing(at(HOUR)).breaker_open);
+    let mut probes = courier.poll(at(0));
+    probes.extend(courier.poll(at(1)));
+    assert_eq!(probes.len(), 1, "the probe of an open breaker");
+
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let flight = batch(&courier.poll(at(HOUR))[0]).0;
+    courier.answer(flight, Answer::Unauthorized { status: 401 }, at(HOUR));
+    assert!(matches!(courier.poll(at(0))[..], [Flight::Probe(_)]), "the probe of a pause");
+}
+
+#[test]
+fn one_persons_408_delays_nobody_else_and_leaves_its_fate_unknown() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 1, bytes: 1000 }, ..config() });
+    courier.push(Item { valid_until: Some(at(5)), ..item(1, &["a"]) });
+    courier.push(item(2, &["b"]));
+    let flights = courier.poll(at(0));
+    courier.answer(batch(&flights[1]).0, ok(), at(1));
+    courier.answer(batch(&flights[0]).0, broken(408), at(1));
+    courier.push(item(3, &["c"]));
+    let again: Vec<_> = courier.poll(at(1)).iter().map(|flight| batch(flight).1).collect();
+    assert_eq!(again, [["3"]], "nobody else waits");
+    let again: Vec<_> = courier.poll(at(2000)).iter().map(|flight| batch(flight).1).collect();
+    assert_eq!(again, [["1"]], "it may have arrived, so it is sent again as it was");
+}
+
+#[test]
+fn a_probe_that_waits_for_others_to_come_back_is_not_due() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 1, bytes: 1000 }, ..config() });
+    for seq in 1..=12 {
+        courier.push(item(seq, &[&seq.to_string()]));
+    }
+    let mut flights = courier.poll(at(0));
+    let hanging = flights.pop();
+    while !courier.standing(at(0)).breaker_open {
+        for flight in std::mem::take(&mut flights) {
+            courier.answer(batch(&flight).0, broken(500), at(0));
+        }
+        flights = courier.poll(at(0));
+    }
+    for flight in flights {
+        courier.answer(batch(&flight).0, broken(500), at(0));
+    }
+    assert!(hanging.is_some());
+    let late = at(60_000);
+    assert!(courier.poll(late).is_empty());
+    assert!(courier.next_due(late).is_none_or(|due| due > late));
 }

@@ -243,6 +243,8 @@ async fn a_replay_is_flagged_by_its_url_a_header_or_its_source() {
         ("a client's own receivedAt", "/v1/track", &[KEY], old, None),
         ("the event says so", "/webhook/segment", &[],
             r#"{"type":"track","context":{"replay":true}}"#, flagged(None)),
+        ("its batch says so", "/v1/batch", &[KEY],
+            r#"{"batch":[{"type":"track"}],"context":{"replay":"june"}}"#, flagged(Some("june"))),
     ];
     for (what, path, headers, body, expected) in table {
         let app = App::start();

@@ -527,3 +527,42 @@ fn what_was_learned_last_is_what_is_kept_however_the_answers_come() {
     let link = &link[0].as_ref().unwrap().value;
     assert!(link.contains("\"contested\":true"), "{link}");
 }
+
+#[test]
+fn who_comes_back_to_be_parked_gives_up_its_business_key() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+            if event.event != "tick" { event.dedupe_by("cart", event.properties.cart_id); }
+            event
+        }"#,
+    );
+    let cart = |user: &str, id: &str, at: Time| {
+        json!({"type": "track", "event": "Added to Cart", "userId": user, "messageId": id,
+            "timestamp": at.to_string(), "properties": {"cart_id": "1"}})
+    };
+    world.accept(cart("hot", "1", world.clock.now()));
+    fail_for_minutes(&mut world);
+    assert_eq!(world.journal.pending().retry, 1);
+    world.sent.clear();
+    world.advance(Duration::from_secs(2 * 3600));
+    world.run(fine);
+    assert_eq!(world.journal.pending().parked, 1);
+    world.accept(cart("u", "2", world.clock.now()));
+    world.run(fine);
+    assert_eq!(world.names(), ["Added to Cart"], "the copy takes the key over");
+}
+
+#[test]
+fn what_a_dropped_copy_showed_is_told_to_customer_io() {
+    let script =
+        r#"fn on_track(event, ctx) { event.dedupe_by("order", event.properties.order_id); event }"#;
+    let mut world = World::new(script);
+    for (id, anonymous) in [("1", "a"), ("2", "b")] {
+        world.accept(json!({"type": "track", "event": "Order Completed", "userId": "u",
+            "anonymousId": anonymous, "messageId": id, "timestamp": START,
+            "properties": {"order_id": "1"}}));
+    }
+    world.run(fine);
+    assert_eq!(world.names(), ["identify", "Order Completed", "identify"]);
+    assert_eq!(world.sent[2]["attributes"], json!({"anonymous_id": "b"}));
+}
