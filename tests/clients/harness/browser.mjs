@@ -20,7 +20,8 @@ export class Browser {
     return browser;
   }
 
-  /** Opens a page as a new visitor and has it send the rounds. It stays open until `close`. */
+  /** Opens a page as a new visitor and has it send the rounds. It stays open until `close`, unless the
+   * visitor leaves right after the last call. */
   async visit(name, settings) {
     const context = await this.chromium.newContext();
     const page = await context.newPage();
@@ -30,8 +31,9 @@ export class Browser {
     await page.evaluate((given) => window.start(given), settings);
     for (const round of settings.rounds) {
       await page.evaluate((calls) => calls.forEach((call) => window.send(call)), round);
-      await page.waitForTimeout(500);
+      if (!settings.leaves) await page.waitForTimeout(500);
     }
+    if (settings.leaves) await page.goto(`${this.shop.url}/pages/elsewhere.html`);
     return { said: said.join("\n"), close: () => context.close() };
   }
 

@@ -2,6 +2,7 @@
 
 import path from "node:path";
 
+import { ask, basic } from "./ask.mjs";
 import { Segue, WRITE_KEY, freePort } from "./processes.mjs";
 
 export async function fullSegue({ segue, work }) {
@@ -17,6 +18,5 @@ export async function fullSegue({ segue, work }) {
 }
 
 function post(url, event) {
-  const headers = { authorization: `Basic ${btoa(`${WRITE_KEY}:`)}` };
-  return fetch(`${url}/v1/track`, { method: "POST", headers, body: JSON.stringify(event) });
+  return ask(`${url}/v1/track`, { method: "POST", headers: basic(WRITE_KEY), body: JSON.stringify(event) });
 }

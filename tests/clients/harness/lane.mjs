@@ -24,7 +24,8 @@ export async function lane(client, tools, full) {
   const segue = await Segue.start(tools.segue, dir, { kind: client.source, destination: emulator.url });
   const proxy = await Proxy.start(segue, full.port);
   const runs = [];
-  for (const [at, situation] of SITUATIONS.entries()) {
+  const situations = SITUATIONS.filter(({ name }) => client.situations?.includes(name) ?? true);
+  for (const [at, situation] of situations.entries()) {
     runs.push({ situation, ...(await run(client, tools, { proxy, emulator, situation, tag: `s${at}` })) });
   }
   // Only now: what one situation sent twice may come during the next.
@@ -55,12 +56,13 @@ async function run(client, tools, { proxy, emulator, situation, tag }) {
 }
 
 function row(client, one, marks) {
-  const { situation, rounds, faults, posts, gzipped, unused, said, seconds } = one;
+  const { situation, rounds, faults, posts, gzipped, unused, paths, said, seconds } = one;
   const result = verdict(marks, rounds, situation);
   const problems = [];
   if (result.missing.length) problems.push(`missing: ${result.missing.join(", ")}`);
   if (result.doubled) problems.push("doubled");
   if (unused) problems.push(`${unused} faults did not happen`);
+  if (client.path && !paths.has(client.path)) problems.push(`nothing went to ${client.path}`);
   if (client.gzip && gzipped !== posts) problems.push(`${posts - gzipped} requests without gzip`);
   if (problems.length && said) problems.push(`it said: ${said}`);
   return { client: client.name, situation: situation.name, faults: faults.length, posts, ...result, seconds, problems };
@@ -77,5 +79,5 @@ function whole(client, runs, { marks, unknown, rejected, ended }) {
     const wanted = outcome === "delivered" ? count === sent.size : reason === "duplicate";
     if (!wanted) problems.push(`${sent.size} were sent, Segue says: ${count} ${outcome} ${reason}`);
   }
-  return { client: client.name, situation: "nothing else came", problems };
+  return { client: client.name, situation: "all together", problems };
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { isStitch, markOf } from "./calls.mjs";
 
-const ARRIVE_MS = 20_000;
+const ARRIVE_MS = 60_000;
 const POLL_MS = 200;
 
 /** Everything that Customer.io was asked for and did, by mark. */

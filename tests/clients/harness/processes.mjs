@@ -7,6 +7,8 @@ import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { ask, basic, json } from "./ask.mjs";
+
 export const WRITE_KEY = "client-tests";
 const START_MS = 30_000;
 
@@ -31,7 +33,7 @@ export class Emulator {
   async list(view) {
     const all = [];
     for (let since = 0; ; ) {
-      const page = await (await fetch(`${this.url}/emulator/${view}?since=${since}`)).json();
+      const page = await json(`${this.url}/emulator/${view}?since=${since}`);
       if (page.forgotten) throw new Error(`the emulator forgot ${page.forgotten} ${view}`);
       if (!page[view].length) return all;
       all.push(...page[view]);
@@ -41,13 +43,13 @@ export class Emulator {
 
   /** A person who was there before. */
   async create(id) {
-    const headers = { authorization: `Basic ${btoa("site:key")}`, "content-type": "application/json" };
-    await fetch(`${this.url}/api/v1/customers/${id}`, { method: "PUT", headers, body: "{}" });
+    const headers = { ...basic("site", "key"), "content-type": "application/json" };
+    await ask(`${this.url}/api/v1/customers/${id}`, { method: "PUT", headers, body: "{}" });
   }
 
   async person(who) {
-    const answer = await fetch(`${this.url}/emulator/people/${encodeURIComponent(who)}`);
-    return answer.ok ? answer.json() : undefined;
+    const { status, text } = await ask(`${this.url}/emulator/people/${encodeURIComponent(who)}`);
+    return status === 200 ? JSON.parse(text) : undefined;
   }
 
   stop() {
@@ -85,7 +87,7 @@ export class Segue {
 
   /** Its own account of every event: `accepted`, `pending` and `ended`, each by outcome and reason. */
   async account() {
-    const metrics = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const { text: metrics } = await ask(`http://127.0.0.1:${this.adminPort}/metrics`);
     const sum = (name) => samples(metrics, name).reduce((total, { value }) => total + value, 0);
     const ended = samples(metrics, "segue_events_total").map(({ labels, value }) => ({ ...labels, count: value }));
     return { accepted: sum("segue_events_accepted_total"), pending: sum("segue_events_pending"), ended };
@@ -154,7 +156,7 @@ async function stop(child, signal = "SIGINT") {
 async function answers(url, child) {
   for (const until = Date.now() + START_MS; Date.now() < until; await sleep(20)) {
     if (child.exitCode !== null) break;
-    const ok = await fetch(url).then((answer) => answer.ok, () => false);
+    const ok = await ask(url).then(({ status }) => status === 200, () => false);
     if (ok) return;
   }
   throw new Error(`${url} does not answer; its output is in ${child.log}`);

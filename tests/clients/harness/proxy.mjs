@@ -5,7 +5,7 @@
 //   busy        another Segue answers, whose journal is full: a 503 as Segue really gives it
 //   lost        the connection closes before Segue has the request
 //   unanswered  Segue has it and said 200; the connection closes before the client hears of it
-//   torn        the same, with half of the answer's head
+//   torn        the same, after the answer's first bytes
 //   restart     as unanswered, and Segue is killed at that moment and started again
 
 import http from "node:http";
@@ -85,7 +85,7 @@ export class Proxy {
     if (answer.status !== 200) throw new Error(`${fault} wants a 200, Segue said ${answer.status}`);
     if (fault === "restart") this.#restart();
     if (fault === "torn") {
-      return response.socket.end("HTTP/1.1 200 OK\r\nContent-Ty", () => response.socket?.destroy());
+      return response.socket.end("HT", () => response.socket?.destroy());
     }
     response.socket.destroy();
   }
