@@ -10,6 +10,10 @@ const FLAGS = [
   "--disable-background-networking", "--disable-component-update",
 ];
 
+/** RudderStack's SDK tries again after two seconds, also what has arrived without its knowing: these are
+ * the requests that could double an event. */
+const LINGER_MS = 3_000;
+
 export class Browser {
   /** `chromium` is the program, `tools` says where packages and pages are. */
   static async start(chromium, tools) {
@@ -34,7 +38,11 @@ export class Browser {
       if (!settings.leaves) await page.waitForTimeout(500);
     }
     if (settings.leaves) await page.goto(`${this.shop.url}/pages/elsewhere.html`);
-    return { said: said.join("\n"), close: () => context.close() };
+    const close = async () => {
+      if (!settings.leaves) await page.waitForTimeout(LINGER_MS);
+      await context.close();
+    };
+    return { said: said.join("\n"), close };
   }
 
   async close() {
