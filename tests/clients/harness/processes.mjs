@@ -99,7 +99,8 @@ export class Segue {
 }
 
 function configuration(port, adminPort, kind, destination) {
-  return `listen = "127.0.0.1:${port}"
+  return `transforms = "shipped"
+listen = "127.0.0.1:${port}"
 data_dir = "data"
 
 [[source]]
