@@ -188,17 +188,17 @@ async fn health_is_short_and_comes_from_the_application() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_requests_in_flight_finish_and_takes_no_more() {
     let app = App::start();
-    let whole = request("POST", "/webhook/segment", &["Connection: keep-alive"], EVENT);
-    let mut idle = TcpStream::connect(app.addr).await.unwrap();
-    idle.write_all(&whole).await.unwrap();
+    let whole = request("POST", "/webhook/segment", &["Expect: 100-continue"], EVENT);
+    let (head, body) = whole.split_at(whole.len() - EVENT.len());
     let mut in_flight = TcpStream::connect(app.addr).await.unwrap();
-    in_flight.write_all(&whole[..whole.len() - 1]).await.unwrap();
-    // The first connection has its answer and stays open: the server is certainly running.
-    tokio::io::AsyncReadExt::read_u8(&mut idle).await.unwrap();
+    in_flight.write_all(head).await.unwrap();
+    // The server asks for the body: it is certainly at work on this request.
+    let mut asked = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    tokio::io::AsyncReadExt::read_exact(&mut in_flight, &mut asked).await.unwrap();
 
     let handle = app.stop.clone();
     let stopping = tokio::spawn(async move { handle.stop().await });
-    in_flight.write_all(&whole[whole.len() - 1..]).await.unwrap();
+    in_flight.write_all(body).await.unwrap();
 
     assert_eq!(Answer::read(&mut in_flight).await.told(), "200");
     stopping.await.unwrap();

@@ -152,8 +152,10 @@ pub(super) fn load(
     keys: &[FactKey],
     now: Time,
 ) -> Result<Vec<Option<Fact>>, Trouble> {
+    // One snapshot for all of them: the locks for a reading transaction cost more than a look-up.
+    let snapshot = connection.unchecked_transaction()?;
     let mut select =
-        connection.prepare_cached("SELECT v, until FROM fact WHERE k = ?1 AND until > ?2")?;
+        snapshot.prepare_cached("SELECT v, until FROM fact WHERE k = ?1 AND until > ?2")?;
     let mut facts = Vec::with_capacity(keys.len());
     for key in keys {
         let fact = select.query_row((&key.0, now.millis()), |row| {

@@ -129,7 +129,7 @@ fn prepare(connection: &Connection) -> Result<(), JournalError> {
     let set = || {
         settle_in(connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)
     };
     set().map_err(Trouble::from)?;
