@@ -113,6 +113,8 @@ pub struct Courier {
     jitter: Jitter,
     ready_since: Option<Time>,
     pause: Option<Pause>,
+    /// Until when the credentials are known to be right.
+    vouched_until: Option<Time>,
     paused_millis: i64,
     settled: VecDeque<Settled>,
     /// The last time that it was told.
@@ -141,6 +143,7 @@ impl Courier {
             jitter,
             ready_since: None,
             pause: None,
+            vouched_until: None,
             paused_millis: 0,
             settled: VecDeque::new(),
             told: Time::default(),

@@ -10,6 +10,8 @@ use crate::destination::customerio::response::{Answer, ItemError};
 
 /// After this long, a failing person's events are put out of line.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long after a probe a refusal is not the credentials' fault.
+const VOUCHED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How often a pause is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// The wait of an item that failed in an outage, as a number of tries.
@@ -49,7 +51,15 @@ impl Courier {
             }
             Answer::Unauthorized { status } => {
                 self.breaker.answered();
-                self.pause(&items, status, now);
+                match &items[..] {
+                    // The credentials are right: something in it is refused on the way, by a firewall
+                    // for example, and must not stop everybody again and again.
+                    [one] if self.is_vouched_for(now) => {
+                        self.back_off(*one, Some(status), false, now);
+                    }
+                    many if self.is_vouched_for(now) => self.halve(many, false),
+                    _ => self.pause(&items, status, now),
+                }
             }
             Answer::TryAgain { status: Some(429), retry_after, .. } => {
                 self.breaker.answered();
@@ -210,6 +220,11 @@ impl Courier {
         Some(Flight::Probe(id))
     }
 
+    /// Whether a probe has shown lately that the credentials are right.
+    fn is_vouched_for(&self, now: Time) -> bool {
+        self.vouched_until.is_some_and(|until| now < until)
+    }
+
     fn probe_answered(&mut self, answer: &Answer, now: Time) {
         let Some(pause) = &mut self.pause else { return };
         pause.probing = None;
@@ -217,6 +232,7 @@ impl Courier {
         if matches!(answer, Answer::Accepted { .. }) {
             self.paused_millis += now.millis_since(pause.since).max(0);
             self.pause = None;
+            self.vouched_until = Some(now.plus(VOUCHED_FOR));
             tracing::info!("Customer.io accepts the credentials again: sending goes on");
         }
     }

@@ -194,6 +194,33 @@ fn refused_credentials_pause_everything_and_use_up_nothing() {
 }
 
 #[test]
+fn an_item_that_is_refused_on_the_way_does_not_stop_everybody_for_ever() {
+    let mut courier = Courier::new(config());
+    for (seq, key) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        courier.push(item(seq, &[key]));
+    }
+    let mut delivered = Vec::new();
+    let mut now = 0;
+    while delivered.len() < 3 && now < 600_000 {
+        for flight in courier.poll(at(now)) {
+            match flight {
+                Flight::Probe(id) => courier.answer(id, ok(), at(now)),
+                flight => {
+                    let (id, items) = batch(&flight);
+                    let refused = Answer::Unauthorized { status: 403 };
+                    let poison = items.contains(&"2".into());
+                    courier.answer(id, if poison { refused } else { ok() }, at(now));
+                }
+            }
+        }
+        delivered.extend(fates(&mut courier));
+        now += 1000;
+    }
+    assert_eq!(delivered.len(), 3, "after {now} ms: {delivered:?}");
+    assert_eq!(courier.standing(at(now)).paused, None);
+}
+
+#[test]
 fn what_cannot_be_delivered_within_its_budget_is_given_up() {
     let mut courier = Courier::new(config());
     courier.push(item(2, &["b"]));
