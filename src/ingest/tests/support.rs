@@ -72,25 +72,25 @@ impl Journal for MemoryJournal {
     }
 
     fn on_accepted(&self, _: Box<dyn Fn() + Send + Sync>) {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn read(&self, _: Traffic, _: Option<Seq>, _: usize) -> Result<Vec<Stored>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn next_due(&self) -> Result<Option<Time>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn blocked_keys(&self) -> Result<Vec<(String, Seq)>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn load(&self, _: &[FactKey], _: Time) -> Result<Vec<Option<Fact>>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn commit(&self, _: Vec<Change>) -> Reply<()> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn totals(&self) -> Vec<Total> {
         Vec::new()
@@ -100,31 +100,31 @@ impl Journal for MemoryJournal {
     }
 
     fn pending(&self) -> Pending {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn dead(&self, _: &DeadFilter, _: Option<Seq>, _: usize) -> Result<Vec<DeadRow>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn redrive(&self, _: &DeadFilter, _: usize) -> Reply<u64> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn trail(&self, _: &str, _: usize) -> Result<Vec<TrailEntry>, JournalError> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn opened(&self) -> Opened {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn note_trying(&self, _: Option<Seq>) -> Reply<()> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn maintain(&self, _: Time) -> Reply<()> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn health(&self) -> JournalHealth {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
     fn close(&self) -> Reply<()> {
-        unimplemented!()
+        unreachable!("ingest does not ask")
     }
 }
 
