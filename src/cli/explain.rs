@@ -6,12 +6,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::offline;
-use crate::clock::{Clock, SystemClock, Time};
 use crate::fixture::explanation::{Change, Explained, Explanation, Script, Spec, explain};
 use crate::fixture::{Delivery, Setup, World, layout, report, suite};
 use crate::spec::{Ingress, TimeOrigin};
@@ -57,12 +56,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
-    let now = match &args.at {
-        None => SystemClock.now(),
-        Some(text) => Time::parse(text).with_context(|| {
-            format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z")
-        })?,
-    };
+    let now = offline::moment(args.at.as_deref())?;
     let setup = Setup::new(&offline.config, bundle);
     let explained = suite::on_script_thread(|| {
         let mut world = World::new(&setup, now)?;

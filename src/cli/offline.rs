@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use crate::clock::{Clock, SystemClock, Time};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::transform::Bundle;
 
@@ -40,6 +41,17 @@ pub(super) fn load(file: Option<&Path>) -> Result<Offline, ConfigError> {
     };
     let Loaded { config, file } = config::load_with(file, &environment)?;
     Ok(Offline { config, file, unset: unset.into_inner() })
+}
+
+/// The moment that `--at` names, else now.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn moment(at: Option<&str>) -> anyhow::Result<Time> {
+    let Some(text) = at else { return Ok(SystemClock.now()) };
+    Time::parse(text).with_context(|| {
+        format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z")
+    })
 }
 
 /// The scripts of `folder`, else those of the configuration, else the shipped ones.

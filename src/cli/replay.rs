@@ -15,7 +15,6 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::offline;
-use crate::clock::{Clock, SystemClock, Time};
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
 
@@ -85,12 +84,7 @@ fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
-    let now = match &args.at {
-        None => SystemClock.now(),
-        Some(text) => Time::parse(text).with_context(|| {
-            format!("--at {text:?} is no time; write for example 2026-01-15T12:00:00Z")
-        })?,
-    };
+    let now = offline::moment(args.at.as_deref())?;
     let setup = Setup::new(&offline.config, bundle);
     let progress = progress_of(&args.files);
     let plan = suite::on_script_thread(|| {

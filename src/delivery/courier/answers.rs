@@ -33,17 +33,9 @@ impl Courier {
             }
             Answer::Refused { status, message } => {
                 self.breaker.succeeded();
-                self.split_or(&items, {
-                    Fate::Rejected(
-                        ItemError {
-                            index: 0,
-                            reason: "refused".into(),
-                            field: String::new(),
-                            message,
-                        },
-                        status,
-                    )
-                });
+                let (reason, field) = ("refused".into(), String::new());
+                let error = ItemError { index: 0, reason, field, message };
+                self.split_or(&items, Fate::Rejected(error, status));
             }
             Answer::TooLarge => {
                 self.breaker.succeeded();

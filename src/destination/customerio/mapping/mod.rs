@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::operation::Operation;
-use super::{PersonId, Subject};
+use super::{PersonId, Subject, Who};
 use crate::outcome::DropReason;
 use crate::spec::{Call, Event, Object, Vendor, ids};
 
@@ -172,6 +172,13 @@ fn alias<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError
     } else {
         Operation::Merge { primary, secondary }
     }))
+}
+
+/// Who did something: a person, else somebody anonymous.
+fn actor(subject: &Subject) -> Result<Who, MapError> {
+    subject
+        .who()
+        .ok_or(MapError::NoIdentity { message: "an event needs a userId or an anonymousId" })
 }
 
 /// The person of a subject, where an operation is nothing without one.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{MapError, Mapped, Options, id_at, name_text, object_id, value_at};
+use super::{MapError, Mapped, Options, actor, id_at, name_text, object_id, value_at};
 use crate::destination::customerio::attributes::{Attributes, Dates, Setting};
 use crate::destination::customerio::operation::{
     self, Device, EventKind, Identify, ObjectAction, ObjectChange, ObjectId, Operation,
@@ -269,9 +269,7 @@ fn behaviour<'e>(
     kind: EventKind,
     name: Cow<'e, str>,
 ) -> Result<Mapped<'e>, MapError> {
-    let who = subject
-        .who()
-        .ok_or(MapError::NoIdentity { message: "an event needs a userId or an anonymousId" })?;
+    let who = actor(subject)?;
     Ok(Mapped::one(Operation::Event(operation::Event {
         kind,
         who,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{MapError, Mapped, id_at, known, name_text, object_id, value_at};
+use super::{MapError, Mapped, actor, id_at, known, name_text, object_id, value_at};
 use crate::destination::customerio::attributes::{Attributes, Dates, Setting};
 use crate::destination::customerio::operation::{
     self, Content, Device, EventKind, Identify, Metric, ObjectAction, ObjectChange, ObjectId,
@@ -273,9 +273,7 @@ fn behaviour<'e>(
     kind: EventKind,
     name: Cow<'e, str>,
 ) -> Result<Mapped<'e>, MapError> {
-    let who = subject
-        .who()
-        .ok_or(MapError::NoIdentity { message: "an event needs a userId or an anonymousId" })?;
+    let who = actor(subject)?;
     let mut attributes = Attributes::of(event.properties(), Dates::Seconds);
     inject_anonymous_id(&mut attributes, subject, &who);
     Ok(Mapped::one(Operation::Event(operation::Event {
