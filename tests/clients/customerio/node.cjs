@@ -6,8 +6,7 @@ const { TrackClient } = load("customerio-node");
 const { person, second, deleted, suppressed, visitor, ulid, now, siteId, apiKey, port } = settings;
 
 function client(key) {
-  // What it does not know of its options it hands to node's https.
-  return new TrackClient(siteId, key, { url: `https://localhost:${port}/api/v1`, port });
+  return new TrackClient(siteId, key, { url: `https://localhost:${port}/api/v1` });
 }
 
 async function story(cio) {
@@ -30,6 +29,15 @@ async function story(cio) {
   await cio.unsuppress(suppressed);
   await cio.identify(suppressed, { plan: "back" });
   await cio.trackPush({ delivery_id: "d1", device_id: "token/1", event: "opened", timestamp: now });
+  await cio.reportMetric({ delivery_id: "d2", metric: "clicked", timestamp: now });
+  await cio.batch([
+    { type: "person", action: "event", identifiers: { id: person }, name: "Mug Bought", timestamp: now },
+    { type: "person", action: "identify", identifiers: { id: suppressed }, attributes: { plan: "back again" } },
+  ]);
+  await cio.entity({ type: "person", action: "event", identifiers: { id: person }, name: "Mug Broken" });
+  await cio.entity({ type: "person", action: "identify", identifiers: { id: suppressed }, attributes: { plan: "back" } });
+  const { region } = await cio.getAccountRegion();
+  if (region !== "us") throw new Error(`the account's region is ${region}`);
 }
 
 async function refusal(work) {
