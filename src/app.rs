@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
 use crate::admin::{self, Admin};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::config::{Config, DestinationKind};
 use crate::delivery::CourierConfig;
 use crate::delivery::batch::Room;
@@ -22,7 +22,7 @@ use crate::fixture::suite;
 use crate::ingest::Intake;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
-use crate::relay::{self, Relay};
+use crate::relay::{self, Purge, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
 use crate::transform::reload::{self, Reloaded, Reloader, Watching};
@@ -275,6 +275,8 @@ pub fn journal_options(config: &Config) -> SqliteOptions {
         disk_floor_bytes: journal.disk_floor_bytes,
         trail_keep: journal.keep_trail.duration(),
         dead_keep: journal.keep_dead_letters.duration(),
+        record_keep: config.record.keep.duration(),
+        record_max: config.record.max_events,
         ..SqliteOptions::default()
     }
 }
@@ -329,12 +331,33 @@ async fn probe_region(config: Arc<Config>, client: Arc<Client>) {
 }
 
 async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
+    let mut purge = Purge::new(Arc::clone(&journal));
     loop {
         tokio::time::sleep(MAINTAIN_EVERY).await;
+        purge = forget_people(purge, &journal, clock.now()).await;
         if let Ok(Err(error)) = journal.maintain(clock.now()).await {
             tracing::warn!(%error, "the journal could not forget what has expired; trying again");
         }
     }
+}
+
+/// One step of forgetting people who were deleted.
+async fn forget_people(mut purge: Purge, journal: &Arc<dyn Journal>, now: Time) -> Purge {
+    let fresh = Purge::new(Arc::clone(journal));
+    let step = tokio::task::spawn_blocking(move || {
+        let found = purge.step(now);
+        (purge, found)
+    });
+    let Ok((mut purge, found)) = step.await else { return fresh };
+    let forgotten = match found {
+        Ok(changes) => journal.commit(changes).await,
+        Err(error) => Ok(Err(error)),
+    };
+    if let Ok(Err(error)) = forgotten {
+        tracing::warn!(%error, "a deleted person could not be forgotten here; trying again");
+        purge.start_again();
+    }
+    purge
 }
 
 #[cfg(test)]

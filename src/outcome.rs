@@ -56,6 +56,8 @@ pub enum DropReason {
     ReplayWithoutTime,
     /// A replayed delete, suppress, unsuppress or alias.
     ReplayedDestructive,
+    /// It happened before its person was deleted or suppressed, which came later.
+    PersonDeleted,
     /// Older than the rule's `max_age` when it could have been sent.
     TooOld,
     /// Older than the source's `cutover`: the native destination delivered it.
@@ -78,6 +80,7 @@ impl DropReason {
             Self::ProfileOnly => "profile_only",
             Self::ReplayWithoutTime => "replay_without_time",
             Self::ReplayedDestructive => "replayed_destructive",
+            Self::PersonDeleted => "person_deleted",
             Self::TooOld => "too_old",
             Self::BeforeCutover => "before_cutover",
             Self::StageError => "stage_error",

@@ -234,7 +234,7 @@ fn text(fields: &Object, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn payload(call: &RawCall) -> Option<Box<RawValue>> {
+pub(super) fn payload(call: &RawCall) -> Option<Box<RawValue>> {
     match serde_json::from_slice(&call.body) {
         Ok(json) => Some(json),
         Err(_) => to_raw_value(&String::from_utf8_lossy(&call.body)).ok(),
@@ -246,7 +246,7 @@ fn read_code(text: &str) -> Result<DeadCode, AdminError> {
     known.ok_or_else(|| AdminError::UnknownReason(text.into()))
 }
 
-fn read_time(text: &str, now: Time) -> Result<Time, AdminError> {
+pub(super) fn read_time(text: &str, now: Time) -> Result<Time, AdminError> {
     let ago = || Span::parse(text).map(|span| now.minus(span.duration()));
     Time::parse(text).or_else(ago).ok_or_else(|| {
         AdminError::BadRequest(format!(

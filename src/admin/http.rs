@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::dead_letters::{self, Redrive, Redriven, Selection};
 use super::health::{self, Health};
+use super::originals::{self, Which};
 use super::{Admin, AdminError, metrics, story};
 
 /// Larger bodies are refused: a filter is small.
@@ -29,7 +30,9 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .service(get("/api/why", why))
         .service(get("/api/dead-letters", list))
         .service(post("/api/dead-letters/redrive", redrive))
+        .service(get("/api/dead-letters/export", export))
         .service(get("/api/dead-letters/{seq}", show))
+        .service(get("/api/recorded", recorded))
         .service(post("/api/reload", reload))
         .default_service(web::to(|| async { Answer::Err(AdminError::NotFound) }));
 }
@@ -125,6 +128,39 @@ async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
     let admin = admin.into_inner();
     let asked = admin.ask(move |admin| {
         dead_letters::list(admin.journal.as_ref(), &selection, after, limit, admin.clock.now())
+    });
+    asked.await.map(|page| found(&page))
+}
+
+/// The same filter as the list, answered with payloads.
+async fn export(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let ListQuery { code, source, bundle, since, until, after, limit } = query(&request)?;
+    let selection = Selection { seq: None, code, source, bundle, since, until };
+    let limit = limit.unwrap_or(dead_letters::LONGEST_PAGE);
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| {
+        originals::dead(admin.journal.as_ref(), &selection, after, limit, admin.clock.now())
+    });
+    asked.await.map(|page| found(&page))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordedQuery {
+    source: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn recorded(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let RecordedQuery { source, since, until, after, limit } = query(&request)?;
+    let which = Which { source, since, until };
+    let limit = limit.unwrap_or(dead_letters::LONGEST_PAGE);
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| {
+        originals::recorded(admin.journal.as_ref(), &which, after, limit, admin.clock.now())
     });
     asked.await.map(|page| found(&page))
 }

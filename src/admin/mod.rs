@@ -2,14 +2,15 @@
 //!
 //! Two doors lead to the same API: a TCP listener (`[admin] listen`) for metrics, probes and
 //! scripts, and a socket in the data folder for the command line, which only its owner can open.
-//! Nothing that is answered here holds a payload, but for one dead letter that was asked for by its
-//! number.
+//! Nothing that is answered here holds a payload, but for dead letters and recorded originals that
+//! were asked for as such.
 //!
 //! | module | what is in it |
 //! |---|---|
 //! | `picture` | everything that is known at one moment |
 //! | [`health`], `metrics`, [`status`] | what that picture says: to a probe, to Prometheus, to a person |
 //! | [`dead_letters`], [`story`] | what could not be sent; what happened to whom |
+//! | [`originals`] | dead letters and recorded events with their payload, for export |
 //! | [`scripts`] | reload |
 //! | `watch` | what the journal's counters do not tell |
 //! | `access`, `http`, `socket` | who may ask, and where |
@@ -23,6 +24,7 @@ mod error;
 pub mod health;
 mod http;
 mod metrics;
+pub mod originals;
 mod picture;
 pub mod scripts;
 #[cfg(unix)]

@@ -10,10 +10,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::operator::{self, OperatorArgs, Reach};
+use super::recorded::write_all;
 use super::table::{Table, printable};
 use crate::admin::dead_letters::{
     self, LONGEST_PAGE, Letter, PAGE, Page, Redrive, Redriven, Row, Selection,
 };
+use crate::admin::originals::{self, Originals};
 use crate::clock::{Clock as _, SystemClock};
 
 /// List, show and redrive what could not be sent.
@@ -28,7 +30,21 @@ pub struct DeadLettersArgs {
 enum Action {
     List(ListArgs),
     Show(ShowArgs),
+    Export(ExportArgs),
     Redrive(RedriveArgs),
+}
+
+/// Print dead letters with their originals, one JSON object a line.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  segue dead-letters export --reason script_failed --originals")]
+struct ExportArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only the originals as they were received, without why they died: what `segue replay` reads.
+    #[arg(long)]
+    originals: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
 }
 
 /// List dead letters, oldest first, without their payload.
@@ -111,6 +127,7 @@ pub(super) fn execute(args: DeadLettersArgs, out: &mut dyn Write) -> anyhow::Res
     match args.action {
         Action::List(args) => list(args, out),
         Action::Show(args) => show(&args, out),
+        Action::Export(args) => export(args, out),
         Action::Redrive(args) => redrive(args, out),
     }
 }
@@ -157,6 +174,14 @@ fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn export(args: ExportArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let desk = Desk(operator::reach(&args.operator)?);
+    let selection = args.which.selection(None);
+    write_all(|after| desk.originals(&selection, after), args.originals, out)?;
+    desk.leave()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let desk = Desk(operator::reach(&args.operator)?);
     let filter = args.which.selection(args.seq);
@@ -195,17 +220,18 @@ impl Desk {
             Reach::Folder(journal) => {
                 Ok(dead_letters::list(journal, which, after, limit, SystemClock.now())?)
             }
+            Reach::Server(server) => server.get("/api/dead-letters", &query(which, after, limit)),
+        }
+    }
+
+    fn originals(&self, which: &Selection, after: Option<u64>) -> anyhow::Result<Originals> {
+        match &self.0 {
+            Reach::Folder(journal) => {
+                let now = SystemClock.now();
+                Ok(originals::dead(journal, which, after, LONGEST_PAGE, now)?)
+            }
             Reach::Server(server) => {
-                let query = [
-                    ("code", which.code.clone()),
-                    ("source", which.source.clone()),
-                    ("bundle", which.bundle.clone()),
-                    ("since", which.since.clone()),
-                    ("until", which.until.clone()),
-                    ("after", after.map(|after| after.to_string())),
-                    ("limit", Some(limit.to_string())),
-                ];
-                server.get("/api/dead-letters", &query)
+                server.get("/api/dead-letters/export", &query(which, after, LONGEST_PAGE))
             }
         }
     }
@@ -234,6 +260,23 @@ impl Desk {
             Reach::Server(_) => Ok(()),
         }
     }
+}
+
+/// A filter and a page as the server reads them.
+fn query(
+    which: &Selection,
+    after: Option<u64>,
+    limit: usize,
+) -> [(&'static str, Option<String>); 7] {
+    [
+        ("code", which.code.clone()),
+        ("source", which.source.clone()),
+        ("bundle", which.bundle.clone()),
+        ("since", which.since.clone()),
+        ("until", which.until.clone()),
+        ("after", after.map(|after| after.to_string())),
+        ("limit", Some(limit.to_string())),
+    ]
 }
 
 fn write_page(page: &Page, is_first: bool, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ pub mod init;
 pub mod map;
 mod offline;
 pub mod operator;
+pub mod recorded;
 pub mod reload;
 pub mod replay;
 pub mod serve;
@@ -43,6 +44,7 @@ enum Command {
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Recorded(recorded::RecordedArgs),
     Reload(reload::ReloadArgs),
 }
 
@@ -65,6 +67,7 @@ impl Cli {
             Command::Status(args) => status::run(args),
             Command::Why(args) => why::run(args),
             Command::DeadLetters(args) => dead_letters::run(args),
+            Command::Recorded(args) => recorded::run(args),
             Command::Reload(args) => reload::run(args),
         }
     }

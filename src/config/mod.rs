@@ -42,6 +42,8 @@ pub struct Config {
     pub ingest: IngestConfig,
     /// `[journal]`: limits of what is kept.
     pub journal: JournalConfig,
+    /// `[record]`: originals of events that have ended.
+    pub record: RecordConfig,
     /// `[admin]`: the operator's listener.
     pub admin: AdminConfig,
     /// `[log]`: how Segue reports about itself.
@@ -60,6 +62,7 @@ impl Default for Config {
             customerio: CustomerIoConfig::default(),
             ingest: IngestConfig::default(),
             journal: JournalConfig::default(),
+            record: RecordConfig::default(),
             admin: AdminConfig::default(),
             log: LogConfig::default(),
         }
@@ -205,6 +208,23 @@ impl Default for JournalConfig {
             keep_dead_letters: Span::from_hours(30 * 24),
             keep_trail: Span::from_hours(30 * 24),
         }
+    }
+}
+
+/// `[record]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// How long the originals of events that were delivered or dropped are kept. Default: `0s`, not at
+    /// all. Dead letters have a time of their own.
+    pub keep: Span,
+    /// How many originals are kept at most; the oldest go first. Default: 1,000,000.
+    pub max_events: u64,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { keep: Span::from_secs(0), max_events: 1_000_000 }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::clock::Time;
-use crate::journal::{Fact, FactKey, Journal, JournalError};
+use crate::journal::{Fact, FactKey, Gone, Journal, JournalError};
 
 /// How many facts are kept in memory beside the journal.
 const CACHED: u64 = 200_000;
@@ -23,6 +23,8 @@ pub struct Facts {
     /// so it holds until one of them is settled.
     loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
+    /// People who were deleted or suppressed: when it happened, and how long that is remembered.
+    gone: HashMap<String, (Time, Time)>,
 }
 
 struct Unsettled {
@@ -40,7 +42,35 @@ impl Facts {
             cache: Cache::new(CACHED),
             loaded: HashMap::new(),
             unsettled: HashMap::new(),
+            gone: HashMap::new(),
         }
+    }
+
+    /// Takes in who is gone, after a start.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn recall_gone(&mut self) -> Result<(), JournalError> {
+        for Gone { person, at, until, .. } in self.journal.gone()? {
+            self.gone.insert(person, (at, until));
+        }
+        Ok(())
+    }
+
+    /// Notes that the person with this key was deleted or suppressed at `at`.
+    pub fn note_gone(&mut self, person: &str, at: Time, until: Time) {
+        let entry = self.gone.entry(person.to_owned()).or_insert((at, until));
+        *entry = (entry.0.max(at), entry.1.max(until));
+    }
+
+    /// Takes that back: Customer.io would not do it.
+    pub fn is_not_gone(&mut self, person: &str) {
+        self.gone.remove(person);
+    }
+
+    /// When the person with this key was last deleted or suppressed, as far as that is remembered.
+    pub fn gone_at(&self, person: &str, now: Time) -> Option<Time> {
+        self.gone.get(person).filter(|(_, until)| *until > now).map(|(at, _)| *at)
     }
 
     /// Loads what is asked for next, in one go, and lets go of what was loaded before.

@@ -13,9 +13,11 @@
 
 mod facts;
 mod memory;
+mod mention;
 
 pub use facts::Facts;
 pub use memory::{Alias, Link};
+pub use mention::mentioned;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,8 +17,9 @@ use tempfile::TempDir;
 
 use super::sqlite::{SqliteJournal, SqliteOptions};
 use super::{
-    Accepted, Change, DeadFilter, Deferral, Fact, FactKey, Journal, JournalError, Opened, Pending,
-    Place, Receipt, Reply, Seq, Settlement, Stored, TrailEntry, Why,
+    Accepted, Change, DeadFilter, Deferral, Fact, FactKey, Forget, Gone, Journal, JournalError,
+    Opened, Pending, Place, Receipt, RecordedFilter, Reply, Seq, Settlement, Stored, TrailEntry,
+    Why,
 };
 use crate::clock::{ManualClock, Time};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};

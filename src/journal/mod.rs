@@ -155,6 +155,36 @@ pub enum Change {
     Settle(Settlement),
     /// The event goes, or stays, out of line.
     Defer(Deferral),
+    /// Something of a person is forgotten before its time.
+    Forget(Forget),
+}
+
+/// What is forgotten before its time, because a person was deleted or suppressed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Forget {
+    /// Remember that this person is gone; what lies here of it is to be searched for.
+    Person(Gone),
+    /// Everything that lies here of this person was found and is forgotten.
+    Searched(Gone),
+    /// A dead letter, with its original.
+    Dead(Seq),
+    /// A recorded original, by its number.
+    Recorded(u64),
+}
+
+/// A person who was deleted or suppressed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gone {
+    /// Who: the key of the person, as in the order of events.
+    pub person: String,
+    /// When it happened. What happened before is not sent any more.
+    pub at: Time,
+    /// When it was done here. What was accepted before is forgotten.
+    pub done: Time,
+    /// How long it is remembered.
+    pub until: Time,
+    /// Whether everything that lay here was found.
+    pub searched: bool,
 }
 
 /// The end of an event.
@@ -300,6 +330,47 @@ pub struct DeadRow {
     pub call: Result<RawCall, String>,
 }
 
+/// Which recorded originals.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct RecordedFilter {
+    /// Only of this source.
+    pub source: Option<String>,
+    /// Only those that were accepted at this time or later.
+    pub since: Option<Time>,
+    /// Only those that were accepted before this time.
+    pub until: Option<Time>,
+}
+
+/// The original of an event that has ended, kept because the configuration asks for it.
+#[derive(Clone, Debug)]
+pub struct RecordedRow {
+    /// Its number among the recorded, in the order in which they ended.
+    pub number: u64,
+    /// The event's place in the order of acceptance.
+    pub seq: Seq,
+    /// When it ended.
+    pub ended: Time,
+    /// How: `delivered` or `dropped`.
+    pub outcome: String,
+    /// The reason of that.
+    pub reason: String,
+    /// The original; `Err` says what is wrong with a damaged record.
+    pub call: Result<RawCall, String>,
+}
+
+/// An unsettled event as it is shown to people.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The event.
+    pub event: Stored,
+    /// When it is taken up again, where it is out of line.
+    pub due: Option<Time>,
+    /// The status of the last answer.
+    pub status: Option<u16>,
+    /// The last error, for people.
+    pub error: Option<String>,
+}
+
 /// How the journal was found when it was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Opened {
@@ -383,6 +454,25 @@ pub trait Journal: Send + Sync {
         after: Option<Seq>,
         max: usize,
     ) -> Result<Vec<DeadRow>, JournalError>;
+
+    /// Lists recorded originals behind the number `after`, in the order in which their events ended.
+    fn recorded(
+        &self,
+        filter: &RecordedFilter,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<RecordedRow>, JournalError>;
+
+    /// Lists what waits at a place behind `after`, in the order of acceptance, without taking it.
+    fn waiting(
+        &self,
+        place: Place,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Waiting>, JournalError>;
+
+    /// The people who are remembered as deleted or suppressed.
+    fn gone(&self) -> Result<Vec<Gone>, JournalError>;
 
     /// Puts dead letters back into their queue, at its end, with their stored class; answers how many.
     fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64>;

@@ -46,6 +46,20 @@ impl Journal for ForgetfulJournal {
     fn dead(&self, _: &DeadFilter, _: Option<Seq>, _: usize) -> Result<Vec<DeadRow>, JournalError> {
         Ok(Vec::new())
     }
+    fn recorded(
+        &self,
+        _: &RecordedFilter,
+        _: Option<u64>,
+        _: usize,
+    ) -> Result<Vec<RecordedRow>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn waiting(&self, _: Place, _: Option<Seq>, _: usize) -> Result<Vec<Waiting>, JournalError> {
+        Ok(Vec::new())
+    }
+    fn gone(&self) -> Result<Vec<Gone>, JournalError> {
+        Ok(Vec::new())
+    }
     fn redrive(&self, _: &DeadFilter, _: usize) -> Reply<u64> {
         no()
     }

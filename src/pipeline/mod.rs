@@ -12,7 +12,7 @@ mod prepare;
 mod resolve;
 
 pub use prepare::{prepare, prepare_traced};
-pub use resolve::{facts_about, held_in_vain, resolve};
+pub use resolve::{REMEMBERS_GONE, facts_about, held_in_vain, resolve};
 
 use std::sync::Arc;
 
@@ -100,6 +100,8 @@ pub struct Resolved {
     pub holds: Option<FactKey>,
     /// The person or anonymous id for the trail; never an e-mail address.
     pub person: Option<String>,
+    /// Who is deleted or suppressed by it: the key, and when that happened.
+    pub gone: Option<(String, Time)>,
     /// How the person was found.
     pub identity: &'static str,
     /// Whose event it is.

@@ -1,5 +1,7 @@
 //! The ordered half: identity, business key, mapping. What one event teaches counts for the next.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Frozen, Part, Resolved};
@@ -15,6 +17,9 @@ use crate::journal::{FactKey, JournalError};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::Ingress;
 use crate::transform::IdentifyAs;
+
+/// How long it is remembered that a person was deleted or suppressed.
+pub const REMEMBERS_GONE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The facts that [`resolve`] will ask for, so that they can be loaded for many parts at once.
 pub fn facts_about(config: &Config, part: &Part) -> Vec<FactKey> {
@@ -66,11 +71,21 @@ pub fn resolve(
         subject: resolution.subject.clone(),
         ..Resolved::default()
     };
+    if happened_before_deletion(part, &resolution, facts, now) {
+        resolved.end = Some(Outcome::Dropped(DropReason::PersonDeleted));
+        return Ok(resolved);
+    }
     let mut operations = Vec::new();
     match claim(source, part, &resolution, facts, now, &mut resolved)? {
         Claim::Ours => match map(config, source, part, &resolution) {
             Ok(Mapped::Operations(mapped)) => {
                 operations = mapped;
+                let gone = operations.iter().find_map(Operation::person_gone).map(PersonId::key);
+                if let Some(person) = gone {
+                    let at = part.event.time().at;
+                    facts.note_gone(&person, at, now.plus(REMEMBERS_GONE));
+                    resolved.gone = Some((person, at));
+                }
                 resolved.end = Some(Outcome::Delivered);
             }
             Ok(Mapped::Dropped(reason)) => resolved.end = Some(Outcome::Dropped(reason)),
@@ -100,6 +115,19 @@ pub fn resolve(
         resolved.end = Some(Outcome::DeadLettered(error.into()));
     }
     Ok(resolved)
+}
+
+/// Whether its person was deleted or suppressed after it happened: sent now, it would bring the person
+/// back.
+fn happened_before_deletion(
+    part: &Part,
+    resolution: &Resolution,
+    facts: &Facts,
+    now: Time,
+) -> bool {
+    let person = resolution.subject.person.as_ref();
+    let gone_at = person.and_then(|person| facts.gone_at(&person.key(), now));
+    gone_at.is_some_and(|gone_at| part.event.time().at < gone_at)
 }
 
 /// The business key that a part still holds from an earlier try, although it may not be sent now:

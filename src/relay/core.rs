@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Postponed, Report, Unsettled};
+use super::purge::tombstones;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, ItemId, Standing};
@@ -77,9 +78,11 @@ impl Core {
         now: Time,
     ) -> Result<Self, JournalError> {
         let blocked_keys = journal.blocked_keys()?;
+        let mut facts = Facts::new(journal);
+        facts.recall_gone()?;
         let mut core = Self {
             config,
-            facts: Facts::new(journal),
+            facts,
             courier: Courier::new(courier),
             ledger: HashMap::new(),
             backfill: 0,
@@ -322,7 +325,9 @@ impl Core {
         }
         self.after_commit.facts.extend(taught);
         self.after_commit.barriers.append(&mut event.landed);
+        let gone = std::mem::take(&mut event.gone);
         let (change, report) = event.conclude(seq, now);
+        self.changes.extend(tombstones(gone, &change, &mut self.facts, now));
         self.unblock(seq);
         if let Change::Defer(deferral) = &change {
             for key in &deferral.keys {

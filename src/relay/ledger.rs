@@ -26,6 +26,8 @@ pub(super) struct Unsettled {
     pub(super) taught: Vec<(FactKey, Option<Fact>)>,
     /// Its place in the order in which events taught.
     pub(super) lesson: u64,
+    /// Who is deleted or suppressed by it, and when that happened.
+    pub(super) gone: Vec<(String, Time)>,
     /// Barriers that Customer.io accepted: what is behind them leaves when this is written down.
     pub(super) landed: Vec<ItemId>,
     /// The first reason to put the whole event out of line.
@@ -122,6 +124,7 @@ impl Unsettled {
             keys: BTreeSet::new(),
             taught: Vec::new(),
             lesson,
+            gone: Vec::new(),
             landed: Vec::new(),
             postponed: None,
             ended: None,
@@ -151,6 +154,7 @@ impl Unsettled {
         self.trail.person = self.trail.person.take().or(resolved.person);
         self.keys.extend(resolved.keys);
         self.taught.extend(resolved.taught);
+        self.gone.extend(resolved.gone);
         let progress = Progress {
             open: operations.len(),
             delivered: 0,

@@ -13,10 +13,12 @@
 
 mod core;
 mod ledger;
+mod purge;
 mod reading;
 mod run;
 mod scripts;
 
 pub use self::core::{Commit, Core};
 pub use ledger::{Decided, Report};
+pub use purge::Purge;
 pub use run::{Asker, Handle, Relay, Status};

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{Cli, dead_letters, reload, status, why};
+use super::super::{Cli, dead_letters, recorded, reload, status, why};
 use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
 
 /// The words of one command behind `segue`.
@@ -44,6 +44,7 @@ async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> 
         let mut out = Vec::new();
         let code = match name.as_str() {
             "dead-letters" => dead_letters::execute(read(&words), &mut out),
+            "recorded" => recorded::execute(&read(&words), &mut out),
             "why" => why::execute(&read(&words), &mut out),
             "status" => status::execute(&read(&words), &mut out),
             "reload" => reload::execute(&read(&words), &mut out),
@@ -61,6 +62,41 @@ fn read<A: Args>(words: &[String]) -> A {
 
 fn data(folder: &TempDir) -> String {
     folder.path().join("data").display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn originals_come_out_as_they_came_in_from_a_server_and_from_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), BROKEN);
+    let server = Segue::start_with(&folder, |config| {
+        config.record.keep = crate::config::Span::from_hours(1);
+    })
+    .await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    server.post(order("m-1", "u-1")).await;
+    let page = serde_json::json!({"type": "identify", "userId": "u-2", "messageId": "m-2", "traits": {"n": 1e2}});
+    server.post(page.clone()).await;
+    server.settled(2.0).await;
+
+    let check = async |at: &[&str]| {
+        let dead = segue("dead-letters", "export --reason script_failed", at).await.unwrap().json();
+        assert_eq!(dead.len(), 1);
+        assert_eq!(dead[0]["outcome"], "dead_lettered");
+        assert_eq!(dead[0]["reason"], "script_failed");
+        assert_eq!(dead[0]["payload"]["messageId"], "m-1");
+        assert_eq!(dead[0]["arrival"]["source"], "segment");
+        let none = segue("dead-letters", "export --reason rejected", at).await.unwrap();
+        assert_eq!(none.text, "");
+        let only = segue("recorded", "--since 1h --originals", at).await.unwrap();
+        assert_eq!(only.text.trim(), page.to_string(), "byte by byte");
+        let whole = segue("recorded", "", at).await.unwrap().json();
+        assert_eq!((whole.len(), &whole[0]["outcome"]), (1, &Value::from("delivered")));
+        assert_eq!(segue("recorded", "--until 1h", at).await.unwrap().text, "");
+    };
+    check(&at).await;
+    server.app.stop().await;
+    check(&at).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

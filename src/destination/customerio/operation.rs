@@ -240,6 +240,14 @@ impl<'e> Operation<'e> {
         )
     }
 
+    /// The person that it deletes or suppresses.
+    pub fn person_gone(&self) -> Option<&PersonId> {
+        match self {
+            Self::Delete { person } | Self::Suppress { person } => Some(person),
+            _ => None,
+        }
+    }
+
     /// The people it touches: two for a merge, none for what is anonymous or about no person.
     pub fn people(&self) -> impl Iterator<Item = &PersonId> {
         let (first, second) = match self {

@@ -19,8 +19,9 @@ use crate::clock::{ManualClock, Time};
 use crate::config::{Config, Secret, SourceConfig};
 use crate::ingest::Intake;
 use crate::journal::{
-    Accepted, Change, DeadFilter, DeadRow, Fact, FactKey, Journal, JournalError, JournalHealth,
-    Opened, Pending, Receipt, Reply, Seq, Stored, Total, TrailEntry,
+    Accepted, Change, DeadFilter, DeadRow, Fact, FactKey, Gone, Journal, JournalError,
+    JournalHealth, Opened, Pending, Place, Receipt, RecordedFilter, RecordedRow, Reply, Seq,
+    Stored, Total, TrailEntry, Waiting,
 };
 use crate::server::{Readiness, Server, StopHandle};
 use crate::spec::{RawCall, Traffic};
@@ -103,6 +104,20 @@ impl Journal for MemoryJournal {
         unreachable!("ingest does not ask")
     }
     fn dead(&self, _: &DeadFilter, _: Option<Seq>, _: usize) -> Result<Vec<DeadRow>, JournalError> {
+        unreachable!("ingest does not ask")
+    }
+    fn recorded(
+        &self,
+        _: &RecordedFilter,
+        _: Option<u64>,
+        _: usize,
+    ) -> Result<Vec<RecordedRow>, JournalError> {
+        unreachable!("ingest does not ask")
+    }
+    fn waiting(&self, _: Place, _: Option<Seq>, _: usize) -> Result<Vec<Waiting>, JournalError> {
+        unreachable!("ingest does not ask")
+    }
+    fn gone(&self) -> Result<Vec<Gone>, JournalError> {
         unreachable!("ingest does not ask")
     }
     fn redrive(&self, _: &DeadFilter, _: usize) -> Reply<u64> {

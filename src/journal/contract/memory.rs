@@ -101,6 +101,108 @@ fn the_trail_and_dead_letters_are_forgotten_after_their_time() {
 }
 
 #[test]
+fn originals_are_kept_only_where_that_is_asked_for_and_for_their_time() {
+    for engine in engines() {
+        let kept = |journal: &SqliteJournal, filter: RecordedFilter| -> Vec<(u64, String)> {
+            let rows = journal.recorded(&filter, None, 99).unwrap();
+            rows.iter().map(|row| (row.seq.0, row.outcome.clone())).collect()
+        };
+        let all = RecordedFilter::default;
+        let options = SqliteOptions {
+            record_keep: Duration::from_secs(50),
+            record_max: 3,
+            ..SqliteOptions::default()
+        };
+        let journal = engine.open_with(options);
+        let seqs = accept(&journal, 1..=4);
+        let ends = [Outcome::Delivered, dropped(), died(DeadCode::Rejected), Outcome::Delivered];
+        for (seq, outcome) in seqs.iter().zip(ends) {
+            settle(&journal, settlement(*seq, outcome));
+        }
+        let delivered = |seq| (seq, "delivered".to_owned());
+        let expected = [delivered(1), (2, "dropped".to_owned()), delivered(4)];
+        assert_eq!(kept(&journal, all()), expected, "a dead letter is kept as one");
+        let other = RecordedFilter { source: Some("app".into()), ..all() };
+        assert_eq!(kept(&journal, other), []);
+        let early = RecordedFilter { until: Some(at(1)), ..all() };
+        assert_eq!(kept(&journal, early), [], "accepted at second 1");
+        let second = journal.recorded(&all(), Some(1), 1).unwrap();
+        assert_eq!((second[0].number, second[0].seq), (2, Seq(2)));
+        let body = second[0].call.as_ref().unwrap().body.clone();
+        assert!(body.starts_with(br#"{"type":"track""#), "the original, byte by byte");
+
+        for n in 5..=6 {
+            deliver(&journal, accept(&journal, [n])[0]);
+        }
+        done(journal.maintain(at(12)));
+        assert_eq!(kept(&journal, all()), [4, 5, 6].map(delivered), "the oldest go first");
+        done(journal.maintain(at(61)));
+        assert_eq!(kept(&journal, all()), []);
+    }
+    let journal = Engine::Memory.open();
+    deliver(&journal, accept(&journal, [1])[0]);
+    assert!(journal.recorded(&RecordedFilter::default(), None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn who_is_gone_is_remembered_until_the_time_is_over_and_the_search_is_done() {
+    for engine in engines() {
+        let journal = engine.open();
+        let gone = |at_second, done_second| Gone {
+            person: "id:u1".into(),
+            at: at(at_second),
+            done: at(done_second),
+            until: at(done_second + 100),
+            searched: false,
+        };
+        let forget = |what| done(journal.commit(vec![Change::Forget(what)]));
+        forget(Forget::Person(gone(5, 6)));
+        forget(Forget::Person(gone(3, 9)));
+        assert_eq!(journal.gone().unwrap(), [gone(5, 9)], "the later time counts");
+        forget(Forget::Searched(gone(5, 6)));
+        assert!(!journal.gone().unwrap()[0].searched, "it was deleted again meanwhile");
+        done(journal.maintain(at(1000)));
+        assert_eq!(journal.gone().unwrap().len(), 1, "not before everything was found");
+        forget(Forget::Searched(gone(5, 9)));
+        assert!(journal.gone().unwrap()[0].searched);
+        done(journal.maintain(at(108)));
+        assert_eq!(journal.gone().unwrap().len(), 1);
+        done(journal.maintain(at(109)));
+        assert_eq!(journal.gone().unwrap(), []);
+    }
+}
+
+#[test]
+fn what_waits_can_be_looked_at_without_taking_it() {
+    for engine in engines() {
+        let journal = engine.open();
+        let seqs = accept(&journal, [1, 2, 3]);
+        let late = Deferral {
+            status: Some(503),
+            error: Some("Customer.io answered 503".into()),
+            ..deferral(seqs[1], Why::Retry, at(7))
+        };
+        defer(&journal, late);
+        for _ in 0..2 {
+            let place = Place::Queue(Traffic::Live);
+            let queued: Vec<u128> = journal
+                .waiting(place, None, 9)
+                .unwrap()
+                .iter()
+                .map(|row| key_of(&row.event))
+                .collect();
+            assert_eq!(queued, [1, 3]);
+            let deferred = journal.waiting(Place::Deferred, None, 9).unwrap();
+            let row = &deferred[0];
+            assert_eq!((row.event.seq, row.due, row.status), (seqs[1], Some(at(7)), Some(503)));
+            assert_eq!(row.error.as_deref(), Some("Customer.io answered 503"));
+            assert!(journal.waiting(Place::Deferred, Some(seqs[1]), 9).unwrap().is_empty());
+        }
+        assert_eq!(journal.take_due(at(7), 9).unwrap().len(), 1, "nobody took it");
+    }
+}
+
+#[test]
 fn the_trail_is_bounded() {
     for engine in engines() {
         let journal =

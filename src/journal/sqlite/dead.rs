@@ -51,6 +51,12 @@ pub(super) fn keep(
     Ok(())
 }
 
+/// Removes a dead letter with its original. What was counted stays counted.
+pub(super) fn forget(connection: &Connection, seq: Seq) -> Result<(), Trouble> {
+    connection.prepare_cached("DELETE FROM dead WHERE seq = ?1")?.execute([number(seq)])?;
+    Ok(())
+}
+
 /// Lists dead letters behind `after`.
 pub(super) fn list(
     connection: &Connection,

@@ -10,15 +10,18 @@
 //! | `queues`, `settle` | events in, events out |
 //! | `seen` | deduplication |
 //! | `dead`, `trail`, `counters` | dead letters, what happened to whom, the conservation law |
+//! | `recorded`, `gone` | originals that are kept for a while; people who are not |
 //! | `space`, `upkeep` | limits and a full disk; forgetting |
 //! | `schema`, `record` | the file; one event in it |
 
 mod counters;
 mod dead;
 mod draft;
+mod gone;
 mod options;
 mod queues;
 mod record;
+mod recorded;
 mod requests;
 mod schema;
 mod seen;
@@ -52,9 +55,9 @@ use self::trouble::Trouble;
 use self::writer::Writer;
 use super::window::{Next, Window};
 use super::{
-    Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Journal,
-    JournalError, JournalHealth, Opened, Pending, Place, Receipt, Reply, Seq, Settlement, Stored,
-    Total, TrailEntry, Why,
+    Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Forget, Gone,
+    Journal, JournalError, JournalHealth, Opened, Pending, Place, Receipt, RecordedFilter,
+    RecordedRow, Reply, Seq, Settlement, Stored, Total, TrailEntry, Waiting, Why,
 };
 use crate::clock::{Clock, Time};
 use crate::spec::Traffic;
@@ -268,6 +271,31 @@ impl Journal for SqliteJournal {
     ) -> Result<Vec<DeadRow>, JournalError> {
         let after = after.unwrap_or(Seq(0));
         with(&self.shared.asking, |connection| dead::list(connection, filter, after, max))
+    }
+
+    fn recorded(
+        &self,
+        filter: &RecordedFilter,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<RecordedRow>, JournalError> {
+        with(&self.shared.asking, |connection| {
+            recorded::list(connection, filter, after.unwrap_or(0), max)
+        })
+    }
+
+    fn waiting(
+        &self,
+        place: Place,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Waiting>, JournalError> {
+        let after = after.unwrap_or(Seq(0));
+        with(&self.shared.asking, |connection| queues::waiting(connection, place, after, max))
+    }
+
+    fn gone(&self) -> Result<Vec<Gone>, JournalError> {
+        with(&self.shared.asking, gone::list)
     }
 
     fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64> {

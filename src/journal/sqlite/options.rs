@@ -35,6 +35,11 @@ pub struct SqliteOptions {
     pub trail_max_entries: u64,
     /// How long dead letters are kept. Default: 30 days.
     pub dead_keep: Duration,
+    /// How long the originals of events that were delivered or dropped are kept. Default: zero, that is
+    /// not at all.
+    pub record_keep: Duration,
+    /// How many originals are kept at most; beyond it the oldest go early. Default: 1 million.
+    pub record_max: u64,
     /// Leave the note of how the last process stopped as it is. For commands that only look or repair:
     /// the next server must still learn that the last one went down. Default: off.
     pub keep_stop_note: bool,
@@ -55,6 +60,8 @@ impl Default for SqliteOptions {
             trail_keep: 30 * DAY,
             trail_max_entries: 5_000_000,
             dead_keep: 30 * DAY,
+            record_keep: Duration::ZERO,
+            record_max: 1_000_000,
             keep_stop_note: false,
         }
     }

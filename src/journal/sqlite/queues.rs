@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::record::{Record, found};
 use super::trouble::Trouble;
-use super::{Attempts, Fact, FactKey, Place, Seq, Stored, Why};
+use super::{Attempts, Fact, FactKey, Place, Seq, Stored, Waiting, Why};
 use crate::clock::Time;
 use crate::spec::Traffic;
 
@@ -118,6 +118,45 @@ pub(super) fn read_due(
         if size >= PAGE_BYTES {
             break;
         }
+    }
+    Ok(events)
+}
+
+/// Lists what waits at a place behind `after`, for people.
+pub(super) fn waiting(
+    connection: &Connection,
+    place: Place,
+    after: Seq,
+    max: usize,
+) -> Result<Vec<Waiting>, Trouble> {
+    if let Place::Queue(traffic) = place {
+        let page = read(connection, traffic, (after, Seq(i64::MAX.cast_unsigned())), max)?;
+        let shown = |event| Waiting { event, due: None, status: None, error: None };
+        return Ok(page.rows.into_iter().map(shown).collect());
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT why, tries, first_at, done_parts, crc, envelope, body, seq, due, status, error
+         FROM deferred WHERE seq > ?1 ORDER BY seq",
+    )?;
+    let mut rows = select.query([number(after)])?;
+    let mut events = Vec::new();
+    let mut size = 0;
+    while events.len() < max
+        && size < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let seq = seq_of(row, 7)?;
+        let found = found(seq, row, 4)?;
+        size += found.size;
+        let event = Stored {
+            seq,
+            place: Place::Deferred,
+            call: found.call,
+            why: why_named(&row.get::<_, String>(0)?),
+            attempts: attempts(row)?,
+        };
+        let due = Some(Time::from_millis(row.get(8)?));
+        events.push(Waiting { event, due, status: row.get(9)?, error: row.get(10)? });
     }
     Ok(events)
 }

@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 
 /// The steps that lead from an empty file to the present schema; the number of a step is the schema
 /// version that it leads to. A step that was once released is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = ["
     CREATE TABLE live(
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL,
         envelope TEXT NOT NULL, body BLOB NOT NULL);
@@ -47,6 +47,14 @@ const STEPS: [&str; 1] = ["
     CREATE TABLE trail(
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, n INTEGER NOT NULL, entries BLOB NOT NULL);
     CREATE TABLE trail_key(id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+", "
+    CREATE TABLE recorded(
+        id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, ended INTEGER NOT NULL, source TEXT NOT NULL,
+        outcome TEXT NOT NULL, reason TEXT NOT NULL,
+        at INTEGER NOT NULL, crc INTEGER NOT NULL, envelope TEXT NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE gone_person(
+        person TEXT PRIMARY KEY, at INTEGER NOT NULL, done INTEGER NOT NULL,
+        until INTEGER NOT NULL, searched INTEGER NOT NULL) WITHOUT ROWID;
 "];
 
 /// Opens the connection that writes, and brings the file up to date.

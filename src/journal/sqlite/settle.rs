@@ -10,25 +10,41 @@ use rusqlite::{Connection, OptionalExtension};
 use super::draft::Draft;
 use super::queues::{number, why_named};
 use super::trouble::Trouble;
-use super::{Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Why, dead};
-use crate::outcome::Outcome;
+use super::{
+    Change, Deferral, Fact, FactKey, Forget, Place, Seq, Settlement, SqliteOptions, Why, dead,
+    gone, recorded,
+};
+use crate::outcome::{DropReason, Outcome};
 use crate::spec::Traffic;
 
 /// Applies one change inside the transaction.
 pub(super) fn apply(
     connection: &Connection,
     change: &Change,
+    options: &SqliteOptions,
     draft: &mut Draft,
 ) -> Result<(), Trouble> {
     match change {
-        Change::Settle(settlement) => settle(connection, settlement, draft),
+        Change::Settle(settlement) => settle(connection, settlement, options, draft),
         Change::Defer(deferral) => defer(connection, deferral, draft),
+        Change::Forget(Forget::Person(person)) => gone::remember(connection, person),
+        Change::Forget(Forget::Searched(person)) => gone::searched(connection, person),
+        Change::Forget(Forget::Dead(seq)) => dead::forget(connection, *seq),
+        Change::Forget(Forget::Recorded(number)) => recorded::forget(connection, *number),
     }
 }
 
-fn settle(connection: &Connection, end: &Settlement, draft: &mut Draft) -> Result<(), Trouble> {
-    if let Outcome::DeadLettered(letter) = &end.outcome {
-        dead::keep(connection, end, letter)?;
+fn settle(
+    connection: &Connection,
+    end: &Settlement,
+    options: &SqliteOptions,
+    draft: &mut Draft,
+) -> Result<(), Trouble> {
+    match &end.outcome {
+        Outcome::DeadLettered(letter) => dead::keep(connection, end, letter)?,
+        Outcome::Dropped(DropReason::PersonDeleted) => {}
+        _ if options.record_keep.is_zero() => {}
+        _ => recorded::keep(connection, end)?,
     }
     let Some(why) = remove(connection, end.seq, end.place)? else { return Ok(()) };
     draft.left(end.seq, end.place, why);

@@ -3,6 +3,7 @@
 mod figures;
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 use crate::journal::contract::{
@@ -75,11 +76,29 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let set = |version: &str| {
         database(&engine).execute("UPDATE meta SET v = ?1 WHERE k = 'schema'", [version]).unwrap()
     };
-    set("2");
+    set("3");
     let error = engine.try_open(SqliteOptions::default()).unwrap_err();
-    assert_eq!(error, JournalError::NewerSchema { found: 2, known: 1 });
-    set("1");
+    assert_eq!(error, JournalError::NewerSchema { found: 3, known: 2 });
+    assert!(error.to_string().contains("start the newer version"), "{error}");
+    set("2");
     assert_eq!(queued(&engine.open(), Traffic::Live), [1]);
+}
+
+#[test]
+fn a_file_of_the_version_before_is_brought_up_to_date_with_what_waits_in_it() {
+    let engine = Engine::disk();
+    accept(&engine.open(), [1, 2]);
+    database(&engine)
+        .execute_batch(
+            "DROP TABLE recorded; DROP TABLE gone_person; UPDATE meta SET v = '1' WHERE k = 'schema'",
+        )
+        .unwrap();
+    let options =
+        SqliteOptions { record_keep: Duration::from_secs(60), ..SqliteOptions::default() };
+    let journal = engine.open_with(options);
+    assert_eq!(queued(&journal, Traffic::Live), [1, 2]);
+    deliver(&journal, Seq(1));
+    assert_eq!(journal.recorded(&RecordedFilter::default(), None, 9).unwrap().len(), 1);
 }
 
 #[test]

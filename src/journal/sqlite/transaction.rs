@@ -84,7 +84,7 @@ impl Writer {
             Request::Accept { .. } => self.accept(connection, request, room, draft),
             Request::Commit { changes, .. } => {
                 for change in changes {
-                    settle::apply(connection, change, draft)?;
+                    settle::apply(connection, change, &self.options, draft)?;
                 }
                 Ok(Answer::Done)
             }

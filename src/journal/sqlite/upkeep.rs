@@ -4,9 +4,9 @@
 
 use rusqlite::Connection;
 
-use super::SqliteOptions;
 use super::draft::Draft;
 use super::trouble::Trouble;
+use super::{SqliteOptions, gone, recorded};
 use crate::clock::Time;
 
 /// Facts looked at in one step.
@@ -32,6 +32,8 @@ pub(super) fn step(
              (SELECT seq FROM dead WHERE died < ?1 ORDER BY died LIMIT 256)",
         )?
         .execute([now.minus(options.dead_keep).millis()])?;
+    recorded::forget_old(connection, options, now, used_bytes(connection)?)?;
+    gone::forget_old(connection, now)?;
     give_pages_back(connection)
 }
 

@@ -12,6 +12,7 @@ use crate::delivery::batch::Room;
 use crate::destination::customerio::response::ItemError;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Accepted, DeadFilter, Receipt};
+use crate::relay::Purge;
 use crate::spec::{Arrival, Ingress, RawCall};
 use crate::transform::{Bundle, Runner};
 
@@ -335,6 +336,91 @@ fn what_follows_a_deletion_leaves_after_the_deletion_is_durable() {
     });
     assert_eq!(world.names(), ["before", "delete", "after"]);
     assert_eq!(requests, [1, 1, 1], "it travels alone");
+}
+
+#[test]
+fn what_happened_before_a_deletion_and_comes_after_it_does_not_bring_the_person_back() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
+    world.run(fine);
+    world.advance(Duration::from_secs(60));
+    let late = |id: &str, user: &str, time: &str| json!({"type": "track", "event": id, "userId": user, "messageId": id, "timestamp": time});
+    world.accept(late("old", "u", "2026-03-14T11:59:59Z"));
+    world.accept(late("of another", "v", "2026-03-14T11:59:59Z"));
+    world.accept(late("new", "u", "2026-03-14T12:00:30Z"));
+    world.run(fine);
+    assert_eq!(world.names(), ["delete", "of another", "new"]);
+    assert_eq!(world.total("dropped"), 1);
+
+    world.core = world.restarted();
+    world.accept(late("old too", "u", "2026-03-14T11:59:58Z"));
+    world.run(fine);
+    assert_eq!(world.total("dropped"), 2, "a restart does not forget who is gone");
+
+    world.advance(Duration::from_secs(30 * 24 * 3600));
+    world.accept(late("after a month", "u", "2026-03-14T11:59:57Z"));
+    world.run(fine);
+    assert_eq!(world.names().last(), Some(&"after a month"));
+}
+
+#[test]
+fn a_deletion_that_customer_io_refuses_makes_nobody_gone() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
+    world.run(|_| Answer::Refused { status: 400, message: "no".into() });
+    world.accept(json!({"type": "track", "event": "old", "userId": "u", "messageId": "o", "timestamp": "2026-03-14T11:59:59Z"}));
+    world.run(fine);
+    assert_eq!(world.names().last(), Some(&"old"));
+    assert!(world.journal.gone().unwrap().is_empty());
+}
+
+#[test]
+fn what_lies_here_of_a_deleted_person_is_forgotten_and_nothing_of_anybody_else() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+        if event.event == "Dies" { return fail("broken"); }
+        event
+    }"#,
+    );
+    let event = |name: &str, who: Value| {
+        let mut body = json!({"type": "track", "event": name, "messageId": format!("{name} {who}"), "timestamp": START});
+        body.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+        body
+    };
+    let cart = |who: Value| {
+        let mut body = event("Added to Cart", who);
+        body["timestamp"] = json!("2026-03-14T04:00:00Z");
+        body
+    };
+    world.accept(event("Seen", json!({"userId": "u", "anonymousId": "a"})));
+    for who in [json!({"userId": "u"}), json!({"anonymousId": "a"}), json!({"userId": "v"})] {
+        world.accept(event("Dies", who.clone()));
+        world.accept(cart(who));
+    }
+    world.run(fine);
+    let dead = |world: &World| world.journal.dead(&DeadFilter::default(), None, 99).unwrap().len();
+    assert_eq!((dead(&world), world.journal.pending().parked), (3, 3));
+    world.advance(Duration::from_secs(1));
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
+    world.run(fine);
+
+    let mut purge = Purge::new(Arc::clone(&world.journal));
+    for _ in 0..6 {
+        let changes = purge.step(world.clock.now()).unwrap();
+        world.journal.commit(changes).blocking_recv().unwrap().unwrap();
+    }
+    assert_eq!((dead(&world), world.journal.pending().parked), (1, 1), "those of v");
+    assert!(world.journal.gone().unwrap()[0].searched);
+    let (totals, pending) = world.journal.balance();
+    let sum = |outcomes: &[&str]| -> u64 {
+        let counted = totals.iter().filter(|total| outcomes.contains(&total.outcome.as_str()));
+        counted.map(|total| total.count).sum()
+    };
+    assert_eq!(
+        sum(&["accepted"]),
+        sum(&["delivered", "dropped", "dead_lettered"]) + pending.total()
+    );
+    assert!(purge.step(world.clock.now()).unwrap().is_empty(), "nothing is left to do");
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn drop_reasons() -> Vec<DropReason> {
         | R::ProfileOnly
         | R::ReplayWithoutTime
         | R::ReplayedDestructive
+        | R::PersonDeleted
         | R::TooOld
         | R::BeforeCutover
         | R::StageError
@@ -146,6 +147,7 @@ fn drop_reasons() -> Vec<DropReason> {
         R::ProfileOnly,
         R::ReplayWithoutTime,
         R::ReplayedDestructive,
+        R::PersonDeleted,
         R::TooOld,
         R::BeforeCutover,
         R::StageError,

@@ -1,0 +1,185 @@
+//! Forgets what lies here of people who were deleted or suppressed: parked events, dead letters,
+//! recorded originals.
+//!
+//! Nothing here has an index by person, which would cost every event a random page. So everything is
+//! looked through once for all who are to be forgotten, some thousand rows a second, beside the work.
+//! What waits in a queue is not searched for: when its turn comes, the tombstone drops it
+//! ([`crate::pipeline`]).
+//!
+//! Not here: who is gone ([`super::core`] notes it when Customer.io has the deletion).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::identity::{Facts, mentioned};
+use crate::journal::{
+    Change, DeadFilter, Forget, Gone, Journal, JournalError, Place, RecordedFilter, Seq,
+    Settlement, TrailEntry, Waiting, Why,
+};
+use crate::outcome::{DropReason, Outcome};
+use crate::pipeline::{Origin, REMEMBERS_GONE};
+use crate::spec::RawCall;
+
+/// How many rows are looked at in one step.
+const ROWS: usize = 2000;
+
+/// A search that goes on from step to step.
+pub struct Purge {
+    journal: Arc<dyn Journal>,
+    pass: Option<Pass>,
+}
+
+/// One time through everything.
+struct Pass {
+    wanted: BTreeMap<String, Gone>,
+    place: Shelf,
+}
+
+/// Where the search stands.
+#[derive(Clone, Copy)]
+enum Shelf {
+    Waiting(Option<Seq>),
+    Dead(Option<Seq>),
+    Recorded(Option<u64>),
+}
+
+impl Purge {
+    /// A search that has not begun.
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal, pass: None }
+    }
+
+    /// Looks at some rows; the changes that forget what was found are to be committed before the next
+    /// step. Nothing to do costs next to nothing.
+    ///
+    /// # Errors
+    /// When the journal cannot be read; the search begins again.
+    pub fn step(&mut self, now: Time) -> Result<Vec<Change>, JournalError> {
+        let pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => match self.wanted()? {
+                wanted if wanted.is_empty() => return Ok(Vec::new()),
+                wanted => Pass { wanted, place: Shelf::Waiting(None) },
+            },
+        };
+        let mut facts = Facts::new(Arc::clone(&self.journal));
+        let mut search = Search { wanted: &pass.wanted, facts: &mut facts, now, found: Vec::new() };
+        let next = match pass.place {
+            Shelf::Waiting(after) => {
+                let rows = self.journal.waiting(Place::Deferred, after, ROWS)?;
+                let last = rows.last().map(|row| row.event.seq);
+                rows.into_iter().try_for_each(|row| search.waiting(row))?;
+                Some(last.map_or(Shelf::Dead(None), |last| Shelf::Waiting(Some(last))))
+            }
+            Shelf::Dead(after) => {
+                let rows = self.journal.dead(&DeadFilter::default(), after, ROWS)?;
+                let last = rows.last().map(|row| row.seq);
+                for row in rows {
+                    search.look(row.call, Forget::Dead(row.seq))?;
+                }
+                Some(last.map_or(Shelf::Recorded(None), |last| Shelf::Dead(Some(last))))
+            }
+            Shelf::Recorded(after) => {
+                let rows = self.journal.recorded(&RecordedFilter::default(), after, ROWS)?;
+                let last = rows.last().map(|row| row.number);
+                for row in rows {
+                    search.look(row.call, Forget::Recorded(row.number))?;
+                }
+                last.map(|last| Shelf::Recorded(Some(last)))
+            }
+        };
+        let mut changes = search.found;
+        match next {
+            Some(place) => self.pass = Some(Pass { place, ..pass }),
+            None => {
+                let everybody = pass.wanted.into_values().map(Forget::Searched);
+                changes.extend(everybody.map(Change::Forget));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Begins again: what was found last could not be forgotten.
+    pub fn start_again(&mut self) {
+        self.pass = None;
+    }
+
+    fn wanted(&self) -> Result<BTreeMap<String, Gone>, JournalError> {
+        let gone = self.journal.gone()?.into_iter().filter(|gone| !gone.searched);
+        Ok(gone.map(|gone| (gone.person.clone(), gone)).collect())
+    }
+}
+
+/// What is written down about the people whom an event deleted or suppressed, when it ends with
+/// `change`: they are gone when Customer.io says so.
+pub(super) fn tombstones(
+    gone: Vec<(String, Time)>,
+    change: &Change,
+    facts: &mut Facts,
+    now: Time,
+) -> Vec<Change> {
+    let Change::Settle(end) = change else { return Vec::new() };
+    let mut changes = Vec::new();
+    for (person, at) in gone {
+        if end.outcome == Outcome::Delivered {
+            let until = now.plus(REMEMBERS_GONE);
+            let gone = Gone { person, at, done: now, until, searched: false };
+            changes.push(Change::Forget(Forget::Person(gone)));
+        } else {
+            facts.is_not_gone(&person);
+        }
+    }
+    changes
+}
+
+struct Search<'a> {
+    wanted: &'a BTreeMap<String, Gone>,
+    facts: &'a mut Facts,
+    now: Time,
+    found: Vec<Change>,
+}
+
+impl Search<'_> {
+    /// A damaged record names nobody: it goes when its time is over.
+    fn look(&mut self, call: Result<RawCall, String>, forget: Forget) -> Result<(), JournalError> {
+        if let Ok(mut call) = call
+            && self.concerns(&mut call)?
+        {
+            self.found.push(Change::Forget(forget));
+        }
+        Ok(())
+    }
+
+    /// An event out of line ends here. One that is tried again holds up others of its person, and
+    /// ends in its turn.
+    fn waiting(&mut self, row: Waiting) -> Result<(), JournalError> {
+        let event = row.event;
+        let Ok(mut call) = event.call else { return Ok(()) };
+        if event.why == Some(Why::Retry) || !self.concerns(&mut call)? {
+            return Ok(());
+        }
+        let origin = Origin::of(&call.arrival);
+        let outcome = Outcome::Dropped(DropReason::PersonDeleted);
+        let trail = TrailEntry {
+            at: self.now,
+            source: origin.source,
+            label: origin.label,
+            outcome: outcome.label().into(),
+            reason: outcome.reason().into(),
+            ..TrailEntry::default()
+        };
+        let (seq, place) = (event.seq, Place::Deferred);
+        let end = Settlement { seq, place, outcome, facts: Vec::new(), trail };
+        self.found.push(Change::Settle(end));
+        Ok(())
+    }
+
+    fn concerns(&mut self, call: &mut RawCall) -> Result<bool, JournalError> {
+        let accepted = call.arrival.accepted_at;
+        let Some(fields) = call.fields() else { return Ok(false) };
+        let people = mentioned(fields, self.facts, self.now)?;
+        let gone = people.iter().filter_map(|person| self.wanted.get(person));
+        Ok(gone.into_iter().any(|gone| accepted <= gone.done))
+    }
+}
