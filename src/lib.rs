@@ -11,9 +11,10 @@
 //! 3. [`journal`] makes it durable, once, before the sender is answered.
 //! 4. [`transform`] runs the team's Rhai scripts.
 //! 5. [`guard`] decides what an old or repeated event may still do.
-//! 6. [`identity`] decides whose event it is.
-//! 7. [`destination`] maps it to Customer.io operations.
-//! 8. [`delivery`] sends them, in order for each person, until each has an answer.
+//! 6. [`contract`] compares it with what the team agreed on.
+//! 7. [`identity`] decides whose event it is.
+//! 8. [`destination`] maps it to Customer.io operations.
+//! 9. [`delivery`] sends them, in order for each person, until each has an answer.
 //!
 //! [`pipeline`] is the only place that knows this order: start reading there. Every event leaves
 //! with exactly one [`outcome::Outcome`].
@@ -29,6 +30,7 @@ pub mod spec;
 pub mod journal;
 pub mod transform;
 pub mod guard;
+pub mod contract;
 pub mod identity;
 pub mod destination;
 pub mod delivery;

@@ -340,6 +340,7 @@ mod tests {
             letter,
             exit,
             parts: Vec::new(),
+            checks: std::sync::Arc::default(),
         };
         let letter = DeadLetter::new(DeadCode::ScriptFailed, Stage::Transform, "it failed");
 

@@ -108,9 +108,9 @@ fn print_found(found: &Found) {
     match &found.bundle {
         Some(bundle) => {
             let tables = bundle.files().filter(|(path, _)| path.starts_with("data/")).count();
-            let stages = bundle.stages().len();
+            let (stages, schemas) = (bundle.stages().len(), bundle.contracts().all().len());
             println!(
-                "scripts        {} ({}): usable, {stages} stages, {tables} tables, {warnings} warnings",
+                "scripts        {} ({}): usable, {stages} stages, {tables} tables, {schemas} schemas, {warnings} warnings",
                 found.scripts,
                 bundle.hash()
             );

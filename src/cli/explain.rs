@@ -123,6 +123,7 @@ fn text(one: &Explanation) -> String {
         "dedupe",
         if arrival.duplicate { "the same message came before" } else { "first sight" },
     );
+    write_violations(&mut page, "as it arrived: ", &one.violations_before);
     if let Some(bundle) = &one.bundle
         && !one.scripts.is_empty()
     {
@@ -191,6 +192,17 @@ fn write_script(page: &mut Page, script: &Script) {
     }
 }
 
+fn write_violations(page: &mut Page, what: &str, violations: &[Value]) {
+    for (index, violation) in violations.iter().enumerate() {
+        let said = |name: &str| violation.get(name).and_then(Value::as_str);
+        let wanted = said("wanted").map(|wanted| format!(": wanted {wanted}")).unwrap_or_default();
+        let found = said("found").map(|found| format!(", found {found}")).unwrap_or_default();
+        let (kind, path) = (said("kind").unwrap_or_default(), said("path").unwrap_or_default());
+        let (label, what) = if index == 0 { ("contract", what) } else { ("", "") };
+        page.line(label, &format!("{what}{kind} at {path}{wanted}{found}"));
+    }
+}
+
 fn write_part(page: &mut Page, part: &Explained) {
     let said = |value: &Value, name: &str| {
         value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -200,9 +212,6 @@ fn write_part(page: &mut Page, part: &Explained) {
     }
     for (code, value) in &part.warnings {
         page.line("", &format!("warning {code}: {}", layout::flat(value)));
-    }
-    for (kind, path) in &part.violations {
-        page.line("", &format!("violation {kind} at {path}"));
     }
     if !part.labels.is_empty() {
         page.line("", &format!("labels {}", part.labels.join(", ")));
@@ -221,6 +230,13 @@ fn write_part(page: &mut Page, part: &Explained) {
     );
     if let Some(key) = &part.dedupe_key {
         page.line("", &format!("business key {key}"));
+    }
+    let contract = part.contract.as_deref().map(|contract| format!("{contract}: "));
+    let contract = contract.unwrap_or_default();
+    match part.violations.as_slice() {
+        [] if contract.is_empty() => {}
+        [] => page.line("contract", &format!("{contract}kept")),
+        violations => write_violations(page, &contract, violations),
     }
     if let Some(identity) = &part.identity {
         let person = identity.get("person").and_then(Value::as_str).unwrap_or("nobody known");

@@ -1,7 +1,7 @@
 //! The stages behind the journal, in their order. Start reading here.
 //!
-//! [`prepare()`] is pure and runs in parallel, an event at a time: spec, scripts, guard. [`resolve()`]
-//! runs in the order of acceptance, on one thread, because what one event teaches counts for the
+//! [`prepare()`] is pure and runs in parallel, an event at a time: spec, scripts, guard,
+//! contract. [`resolve()`] runs in the order of acceptance, on one thread, because what one event teaches counts for the
 //! next: identity, business key, mapping. What comes out of it are bytes for Customer.io.
 //!
 //! Neither does I/O beyond looking facts up, and neither reads a clock: fixtures run the same code.
@@ -17,10 +17,11 @@ pub use resolve::{REMEMBERS_GONE, facts_about, held_in_vain, resolve};
 use std::sync::Arc;
 
 use crate::clock::Time;
+use crate::contract::Look;
 use crate::destination::customerio::{Encoded, Subject};
 use crate::guard::{Case, Verdict};
 use crate::journal::{Fact, FactKey};
-use crate::outcome::Outcome;
+use crate::outcome::{DeadLetter, Outcome};
 use crate::spec::{Arrival, Event, Ingress, Traffic};
 use crate::transform::Hints;
 
@@ -31,8 +32,19 @@ pub struct Prepared {
     pub origin: Origin,
     /// What became of it.
     pub result: Result<Vec<Part>, Outcome>,
+    /// How it, and what the scripts made of it, compares with the contracts.
+    pub checks: Arc<[Check]>,
     /// The hash of the scripts that made it.
     pub bundle: Arc<str>,
+}
+
+/// One comparison of an event with its contract.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Which event that the scripts made; `None` for the one that arrived.
+    pub part: Option<u32>,
+    /// What was found, with what the scripts reported.
+    pub look: Look,
 }
 
 /// What is told about an event whatever becomes of it.
@@ -83,6 +95,8 @@ pub struct Part {
     pub case: Case,
     /// What the guard answered.
     pub verdict: Verdict,
+    /// What it becomes instead of being sent, when its contract says so.
+    pub refused: Option<DeadLetter>,
     /// The door through which it came.
     pub ingress: Ingress,
 }

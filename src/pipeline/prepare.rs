@@ -1,10 +1,11 @@
-//! The pure half: spec, scripts, guard. Runs in parallel, an event at a time.
+//! The pure half: spec, scripts, guard, contract. Runs in parallel, an event at a time.
 
 use std::sync::Arc;
 
-use super::{Origin, Part, Prepared};
+use super::{Check, Origin, Part, Prepared};
 use crate::clock::Time;
 use crate::config::{Config, SourceConfig};
+use crate::contract::Violation;
 use crate::guard::{self, Action, Case, Kind};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::{self, Arrival, Call, Event, RawCall, Replay};
@@ -62,8 +63,10 @@ fn prepare_with(
 ) -> Prepared {
     let bundle = Arc::from(runner.bundle().hash());
     let mut origin = Origin::of(&call.arrival);
-    let over =
-        |origin, outcome| Prepared { origin, result: Err(outcome), bundle: Arc::clone(&bundle) };
+    let over = |origin, outcome| {
+        let (result, bundle) = (Err(outcome), Arc::clone(&bundle));
+        Prepared { origin, result, checks: Arc::default(), bundle }
+    };
     let Some(source) = config.source(&call.arrival.source) else {
         let letter = DeadLetter::new(
             DeadCode::UnknownSource,
@@ -80,6 +83,11 @@ fn prepare_with(
     origin.event = title(&event);
     let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
     origin.exit = Kind::of(event.call(), &canonical) == Kind::Exit;
+    let arrived = runner.bundle().contracts().look(&event, &canonical);
+    let mut checks = Vec::new();
+    if arrived.tells() {
+        checks.push(Check { part: None, look: arrived });
+    }
     let context = script_context(source, &call.arrival, &event, attempt, now);
     let mut original = || spec::normalise(&mut call, source.kind).ok();
     let result = match run(runner, event, &mut original, &context) {
@@ -88,11 +96,13 @@ fn prepare_with(
         Made::Failed(error) => Err(Outcome::DeadLettered(error.dead_letter())),
     };
     let result = result.map(|events| {
-        let judge =
-            |(index, scripted)| part(config, source, &call.arrival, runner, (index, scripted), now);
+        let judge = |(index, scripted)| {
+            let judged = part(config, source, &call.arrival, runner, (index, scripted), now);
+            compared(judged, runner, &mut checks)
+        };
         (0..).zip(events).map(judge).collect()
     });
-    Prepared { origin, result, bundle }
+    Prepared { origin, result, checks: checks.into(), bundle }
 }
 
 /// Type and name of an event, as in `track Order Completed`.
@@ -158,11 +168,26 @@ fn part(
     if let Some(time) = verdict.corrected_time {
         event.set_time(time);
     }
-    let mut part = Part { index, event, hints, case, verdict, ingress: arrival.ingress };
+    let ingress = arrival.ingress;
+    let mut part = Part { index, event, hints, case, verdict, refused: None, ingress };
     if needs_secret(&part) && !arrival.trusted {
         part.verdict.action = Action::Drop;
         part.verdict.drop = None;
         part.verdict.reason = "a deletion or suppression needs a secret that covers it".into();
+    }
+    part
+}
+
+/// Compares one of the events that the scripts made with its contract.
+fn compared(mut part: Part, runner: &Runner, checks: &mut Vec<Check>) -> Part {
+    let contracts = runner.bundle().contracts();
+    let (mut look, refused) = contracts.enforce(&mut part.event, &part.case.canonical);
+    part.refused = refused;
+    let said = part.hints.violations.iter();
+    let said = said.map(|said| Violation::of_script(&said.kind, &said.path));
+    look.violations.splice(..0, said);
+    if look.tells() {
+        checks.push(Check { part: Some(part.index), look });
     }
     part
 }

@@ -61,6 +61,9 @@ pub fn resolve(
         }
         _ => {}
     }
+    if let Some(letter) = &part.refused {
+        return Ok(Resolved::over(Outcome::DeadLettered(letter.clone())));
+    }
     let question = question(source, part);
     let resolution = identity::resolve(&question, facts, now)?;
     let mut resolved = Resolved {

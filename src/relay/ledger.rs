@@ -13,7 +13,7 @@ use crate::journal::{
     Attempts, Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Stored, TrailEntry, Why,
 };
 use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
-use crate::pipeline::{Origin, Part, Prepared, Resolved};
+use crate::pipeline::{Check, Origin, Part, Prepared, Resolved};
 
 /// An event between the journal and its end.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct Unsettled {
     pub(super) postponed: Option<Postponed>,
     /// The end of an event that has no parts.
     ended: Option<Outcome>,
+    checks: Arc<[Check]>,
     trail: TrailEntry,
 }
 
@@ -95,6 +96,8 @@ pub struct Report {
     pub exit: bool,
     /// What was decided about each event that the scripts made of it, by their numbers.
     pub parts: Vec<Decided>,
+    /// How it compares with the contracts, as it arrived and as the scripts left it.
+    pub checks: Arc<[Check]>,
 }
 
 /// What was decided about one of the events that the scripts made.
@@ -128,6 +131,7 @@ impl Unsettled {
             landed: Vec::new(),
             postponed: None,
             ended: None,
+            checks: Arc::clone(&prepared.checks),
             trail: TrailEntry {
                 source: prepared.origin.source.clone(),
                 label: prepared.origin.label.clone(),
@@ -292,7 +296,14 @@ impl Unsettled {
         };
         (
             Change::Defer(deferral),
-            Report { seq, trail: self.trail, letter: None, exit: self.origin.exit, parts },
+            Report {
+                seq,
+                trail: self.trail,
+                letter: None,
+                exit: self.origin.exit,
+                parts,
+                checks: self.checks,
+            },
         )
     }
 
@@ -306,8 +317,14 @@ impl Unsettled {
             Outcome::DeadLettered(letter) => Some(letter.clone()),
             _ => None,
         };
-        let report =
-            Report { seq, trail: self.trail.clone(), letter, exit: self.origin.exit, parts };
+        let report = Report {
+            seq,
+            trail: self.trail.clone(),
+            letter,
+            exit: self.origin.exit,
+            parts,
+            checks: self.checks,
+        };
         let settlement =
             Settlement { seq, place: self.place, outcome, facts: self.taught, trail: self.trail };
         (Change::Settle(settlement), report)

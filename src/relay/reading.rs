@@ -150,6 +150,7 @@ impl Driver {
             let prepared = Prepared {
                 origin: Origin::of(&arrival),
                 result: Err(Outcome::DeadLettered(letter)),
+                checks: Arc::default(),
                 bundle: Arc::from(self.relay.bundle.load().hash()),
             };
             self.core.admit(event, &prepared, now)?;

@@ -115,6 +115,7 @@ pub(super) fn ended(arrival: &Arrival, letter: DeadLetter, runner: &Runner) -> P
     Prepared {
         origin: Origin::of(arrival),
         result: Err(Outcome::DeadLettered(letter)),
+        checks: Arc::default(),
         bundle: Arc::from(runner.bundle().hash()),
     }
 }

@@ -14,6 +14,7 @@ use super::helpers::{decimal_of, region_of};
 use super::limits::Limits;
 use super::manifest::{self, Manifest, Stage};
 use super::shipped;
+use crate::contract::Contracts;
 use crate::spec::{Object, names};
 
 /// More than any folder of scripts and tables needs.
@@ -28,6 +29,7 @@ pub struct Bundle {
     manifest: Manifest,
     sources: BTreeMap<String, String>,
     tables: BTreeMap<String, Object>,
+    contracts: Contracts,
     warnings: Vec<Diagnostic>,
     decimal: Option<super::helpers::Decimal>,
     region: Option<String>,
@@ -82,6 +84,7 @@ impl Bundle {
             }
         };
         let var = |name: &str| manifest.vars.get(name).and_then(Value::as_str);
+        let contracts = super::schemas::read(&texts, manifest.contracts, &mut findings);
         let decimal = decimal_of(var("locale"), &texts, &mut findings);
         let region = region_of(var("default_region"), &texts, &mut findings);
         let timeouts = manifest.stages.iter().map(|_| AtomicU32::new(0)).collect();
@@ -90,12 +93,14 @@ impl Bundle {
             manifest,
             sources: texts,
             tables,
+            contracts,
             warnings: Vec::new(),
             decimal,
             region,
             timeouts,
         };
         bundle.warnings.extend(bundle.unlisted());
+        super::schemas::check(&bundle, &mut findings);
         let shared = Arc::new(bundle);
         compile::check(Arc::clone(&shared), &mut findings);
         let (errors, warnings): (Vec<_>, Vec<_>) =
@@ -143,6 +148,11 @@ impl Bundle {
     /// The stages in the order in which they run.
     pub fn stages(&self) -> &[Stage] {
         &self.manifest.stages
+    }
+
+    /// What the team agreed on about each event.
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
     }
 
     /// The limits of one handler call.

@@ -46,6 +46,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// `[vars]`: what scripts read as `ctx.vars`.
     pub vars: Object,
+    /// `[contracts]`: what happens to events that break theirs.
+    pub contracts: crate::contract::Rules,
     exit_events: Vec<Pattern>,
 }
 
@@ -140,7 +142,8 @@ impl Manifest {
             }
         });
         let vars = vars.collect();
-        let manifest = Self { stages, limits: written.limits, vars, exit_events };
+        let (limits, contracts) = (written.limits, written.contracts);
+        let manifest = Self { stages, limits, vars, contracts, exit_events };
         manifest.check_limits(text, &mut findings);
         if findings.is_empty() { Ok(manifest) } else { Err(findings) }
     }
@@ -183,6 +186,7 @@ fn names_match(patterns: &[Pattern], subject: &Subject<'_>) -> bool {
 struct Written {
     pipeline: WrittenPipeline,
     limits: Limits,
+    contracts: crate::contract::Rules,
     vars: BTreeMap<String, toml::Value>,
     stage: Vec<WrittenStage>,
 }

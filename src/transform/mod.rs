@@ -29,6 +29,7 @@ pub mod reload;
 mod results;
 mod runner;
 mod sandbox;
+mod schemas;
 mod script_context;
 mod session;
 pub mod shipped;

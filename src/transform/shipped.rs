@@ -15,6 +15,31 @@ pub const FILES: &[(&str, &str)] = &[
     ("data/product_keys.json", include_str!("../../transforms/data/product_keys.json")),
     ("data/spellings.json", include_str!("../../transforms/data/spellings.json")),
     ("data/synonyms.json", include_str!("../../transforms/data/synonyms.json")),
+    ("schemas/added_to_cart.json", include_str!("../../transforms/schemas/added_to_cart.json")),
+    (
+        "schemas/checkout_started.json",
+        include_str!("../../transforms/schemas/checkout_started.json"),
+    ),
+    ("schemas/order_cancelled.json", include_str!("../../transforms/schemas/order_cancelled.json")),
+    ("schemas/order_completed.json", include_str!("../../transforms/schemas/order_completed.json")),
+    ("schemas/order_refunded.json", include_str!("../../transforms/schemas/order_refunded.json")),
+    ("schemas/product_viewed.json", include_str!("../../transforms/schemas/product_viewed.json")),
+    (
+        "schemas/subscription_cancelled.json",
+        include_str!("../../transforms/schemas/subscription_cancelled.json"),
+    ),
+    (
+        "schemas/subscription_created.json",
+        include_str!("../../transforms/schemas/subscription_created.json"),
+    ),
+    (
+        "schemas/subscription_paused.json",
+        include_str!("../../transforms/schemas/subscription_paused.json"),
+    ),
+    (
+        "schemas/subscription_renewed.json",
+        include_str!("../../transforms/schemas/subscription_renewed.json"),
+    ),
 ];
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use crate::docs::markdown::{code_of, is_test, sources};
 const WORLD: [&str; 4] = ["actix_web", "tokio", "reqwest", "rusqlite"];
 
 /// Code that decides and does nothing: given values and a time, it gives values.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "src/spec",
     "src/guard",
+    "src/contract",
     "src/identity",
     "src/outcome.rs",
     "src/pipeline",
@@ -29,11 +30,12 @@ const PURE: [&str; 11] = [
 const HANDS: [&str; 1] = ["src/destination/customerio/client.rs"];
 
 /// Which modules a module may use. Those that are not listed may use all: they compose.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("outcome", &[]),
     ("spec", &["clock", "outcome"]),
     ("journal", &["clock", "outcome", "spec"]),
-    ("transform", &["clock", "outcome", "spec"]),
+    ("contract", &["outcome", "spec"]),
+    ("transform", &["clock", "contract", "outcome", "spec"]),
     ("destination", &["clock", "outcome", "spec"]),
     ("delivery", &["clock", "destination", "journal", "spec"]),
     ("guard", &["clock", "config", "journal", "outcome", "spec", "transform"]),
@@ -46,6 +48,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         &[
             "clock",
             "config",
+            "contract",
             "destination",
             "guard",
             "identity",
@@ -119,6 +122,7 @@ fn nothing_but_the_command_line_and_tests_uses_what_stands_beside_the_path() {
         "journal",
         "transform",
         "guard",
+        "contract",
         "identity",
         "destination",
         "delivery",

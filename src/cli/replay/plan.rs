@@ -189,8 +189,11 @@ impl<'a> Planner<'a> {
                 let person = source.and_then(|source| source.mapping().subject(&part.event).person);
                 self.people.extend(person.map(|person| fingerprint(&person)));
             }
-            for violation in &part.hints.violations {
-                add(&mut plan.violations, &format!("{} {}", violation.kind, violation.path));
+            let looks = processed.prepared.checks.iter();
+            let looks = looks.filter(|check| check.part == Some(part.index));
+            for violation in looks.flat_map(|check| &check.look.violations) {
+                let (kind, property) = (violation.name(), violation.property());
+                add(&mut plan.violations, &format!("{kind} {property}"));
             }
             for warning in &part.hints.warnings {
                 add(&mut plan.warnings, &warning.code);

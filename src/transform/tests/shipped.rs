@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::contract;
 use crate::transform::shipped;
 
 fn shipped_with(vars: &[(&str, &str)]) -> Runner {
@@ -200,4 +201,68 @@ fn other_calls_pass_as_they_are() {
         let made = one(&mut shipped_with(&[]), before.clone());
         assert_eq!(made.event.fields(), before.fields());
     }
+}
+
+#[test]
+fn the_shipped_contracts_only_report() {
+    let bundle = Bundle::shipped().unwrap();
+    let contracts = bundle.contracts();
+    let events: Vec<&str> = contracts.all().into_keys().collect();
+    assert_eq!(
+        events,
+        [
+            "added_to_cart",
+            "checkout_started",
+            "order_cancelled",
+            "order_completed",
+            "order_refunded",
+            "product_viewed",
+            "subscription_cancelled",
+            "subscription_created",
+            "subscription_paused",
+            "subscription_renewed",
+        ]
+    );
+    assert_eq!(contracts.rules(), contract::Rules::default());
+    for (key, contract) in contracts.all() {
+        assert_eq!(contract.policy, contract::Policy::Deliver, "{key}");
+        assert!(!contract.omits_additional, "{key}");
+        assert!(contract.dictionary().iter().any(|row| row.required), "{key}");
+        let undescribed = contract
+            .dictionary()
+            .into_iter()
+            .find(|row| row.description.is_empty() && row.allowed.is_empty());
+        assert_eq!(undescribed, None, "{key}");
+    }
+}
+
+#[test]
+fn schemas_are_checked_with_the_folder_they_are_part_of() {
+    let stage = ("10_a.rhai", "fn on_track(event, ctx) { event }");
+    let load = |file: &str, text: &str| bundle_of(&[stage, (file, text)]);
+    let good = r#"{"properties": {"order_id": {"type": "string"}}}"#;
+
+    let findings = load("schemas/order_completed.json", "{\n \"proprties\": {}\n}").unwrap_err();
+    assert_eq!(
+        findings[0].to_string(),
+        "error: \"proprties\" is no keyword that Segue knows\n  \
+         --> schemas/order_completed.json:2:2\n   |\n 2 |  \"proprties\": {}\n   |  ^\n  \
+         hint: did you mean \"properties\"?"
+    );
+    let findings = load("schemas/Purchase.json", good).unwrap_err();
+    assert!(
+        findings[0].hint.as_ref().unwrap().contains("schemas/order_completed.json"),
+        "{findings:?}"
+    );
+
+    let strict = good.replacen('{', r#"{"on_violation": "dead_letter", "#, 1);
+    let bundle = load("schemas/order_completed.json", &strict).unwrap();
+    assert!(bundle.warnings()[0].message.contains("exit event"), "{:?}", bundle.warnings());
+    let bundle = load("schemas/quiz.json", &strict).unwrap();
+    assert_eq!(bundle.warnings(), []);
+    assert_ne!(load("schemas/quiz.json", good).unwrap().hash(), bundle.hash());
+
+    let manifest = ("transforms.toml", "[contracts]\non_violation = \"omit\"");
+    let bundle = bundle_of(&[stage, manifest, ("schemas/quiz.json", good)]).unwrap();
+    assert_eq!(bundle.contracts().all()["quiz"].policy, contract::Policy::Omit);
 }

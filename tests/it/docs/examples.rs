@@ -88,6 +88,17 @@ fn the_stage_of_the_readme_does_what_its_fixture_says() {
     passes(files, &fixture);
 }
 
+#[test]
+fn the_schema_of_the_readme_is_a_contract_without_a_warning() {
+    let blocks = Page::read("README.md").blocks_of("json");
+    let schema = blocks.into_iter().find(|block| block.contains("\"on_violation\"")).unwrap();
+    let mut files = shipped_files();
+    files.insert("schemas/product_rated.json".into(), schema.into_bytes());
+    let bundle = Bundle::from_files(files).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    assert!(bundle.warnings().is_empty(), "{:#?}", bundle.warnings());
+    assert_eq!(bundle.contracts().all()["product_rated"].dictionary().len(), 4);
+}
+
 /// The shipped scripts with one more stage, before all others.
 fn with_first_stage(name: &str, script: &str) -> BTreeMap<String, Vec<u8>> {
     let mut files = shipped_files();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 use segue::clock::Time;
 use segue::config::{Config, SourceConfig};
+use segue::contract::{self, Kind};
 use segue::fixture::expect::Expect;
 use segue::guard::{self, Action, Case, Class, GuardConfig, GuardRule};
 use segue::ingest::IngestError;
@@ -282,6 +283,17 @@ fn every_expectation_of_a_fixture_is_in_its_reference() {
     assert!(known.len() > 10, "{known:?}");
     let missing: Vec<&String> = known.difference(&documented).collect();
     assert!(missing.is_empty(), "not in fixtures/README.md: {missing:?}");
+}
+
+#[test]
+fn every_violation_and_every_keyword_of_a_schema_is_in_the_readme() {
+    let page = Page::read("README.md");
+    let known = Kind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+    assert_eq!(page.codes("violations"), known);
+
+    let rows = page.table("schema-keywords");
+    let documented: BTreeSet<String> = rows.iter().flat_map(|row| codes_in(&row[0])).collect();
+    assert_eq!(documented, contract::keywords().map(str::to_owned).collect());
 }
 
 /// The chapters of the helpers, in their order, as the documents call them.
