@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::GuardConfig;
+use crate::journal::sqlite::SqliteOptions;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -199,14 +200,15 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
+        let options = SqliteOptions::default();
         Self {
-            dedupe_window: Span::from_hours(7 * 24),
-            dedupe_max_keys: 50_000_000,
-            max_pending: 20_000_000,
-            max_bytes: 50 * 1024 * 1024 * 1024,
-            disk_floor_bytes: 256 * 1024 * 1024,
-            keep_dead_letters: Span::from_hours(30 * 24),
-            keep_trail: Span::from_hours(30 * 24),
+            dedupe_window: options.dedupe_window.into(),
+            dedupe_max_keys: options.dedupe_max_keys as u64,
+            max_pending: options.max_pending_rows,
+            max_bytes: options.max_bytes,
+            disk_floor_bytes: options.disk_floor_bytes,
+            keep_dead_letters: options.dead_keep.into(),
+            keep_trail: options.trail_keep.into(),
         }
     }
 }

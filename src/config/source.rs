@@ -78,6 +78,17 @@ pub struct IdentityConfig {
     pub junk: Vec<String>,
 }
 
+impl IdentityConfig {
+    /// Whether this text is configured as one that is never an id: the whole text, or its beginning
+    /// before a `*`.
+    pub fn is_junk(&self, id: &str) -> bool {
+        self.junk.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => id.starts_with(start),
+            None => id == pattern,
+        })
+    }
+}
+
 /// Which identifier names a person.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

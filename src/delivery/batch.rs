@@ -7,8 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::queues::{ItemId, Queues, State};
+use super::queues::{ItemId, Queues, State, Turn};
 use crate::destination::customerio::Encoded;
+use crate::spec::Traffic;
 
 /// What a batch may hold.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ const ENVELOPE: usize = 12;
 /// Picks the items of the next request, in the order in which they stand in it; empty when nothing
 /// is ready.
 pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
-    let Some(&first) = queues.ready().first() else { return Vec::new() };
+    let Some(&Turn { traffic, id: first, .. }) = queues.ready().first() else { return Vec::new() };
     let Some(entry) = queues.entry(first) else { return Vec::new() };
     if entry.item.barrier || matches!(entry.item.payload, Encoded::Call { .. }) {
         return vec![first];
@@ -33,6 +34,7 @@ pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
     Composition {
         queues,
         room,
+        traffic,
         company: entry.company,
         bytes: ENVELOPE,
         batch: Vec::new(),
@@ -40,26 +42,27 @@ pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
         ahead: HashMap::new(),
         taken: HashMap::new(),
     }
-    .fill(first)
+    .fill()
 }
 
 struct Composition<'a> {
     queues: &'a Queues,
     room: Room,
+    traffic: Traffic,
     company: usize,
     bytes: usize,
     batch: Vec<ItemId>,
     /// Items that wait only for items of this batch.
-    unlocked: BTreeSet<ItemId>,
+    unlocked: BTreeSet<Turn>,
     ahead: HashMap<ItemId, usize>,
     taken: HashMap<Arc<str>, usize>,
 }
 
 impl Composition<'_> {
-    fn fill(mut self, first: ItemId) -> Vec<ItemId> {
-        let queues = self.queues;
+    fn fill(mut self) -> Vec<ItemId> {
+        let (queues, traffic) = (self.queues, self.traffic);
         let mut ready =
-            queues.ready().iter().copied().take_while(|id| id.traffic == first.traffic).peekable();
+            queues.ready().iter().copied().take_while(|turn| turn.traffic == traffic).peekable();
         loop {
             let from_ready = ready.peek().copied();
             let next = match (from_ready, self.unlocked.first().copied()) {
@@ -72,7 +75,7 @@ impl Composition<'_> {
             } else {
                 self.unlocked.remove(&next);
             }
-            if self.fits_the_company(next) && !self.take(next) {
+            if self.fits_the_company(next.id) && !self.take(next.id) {
                 break;
             }
         }
@@ -103,18 +106,19 @@ impl Composition<'_> {
             let taken = self.taken.entry(Arc::clone(key)).or_default();
             *taken += 1;
             if let Some(next) = self.queues.at(key, *taken) {
-                self.unlock(next, id);
+                self.unlock(next);
             }
         }
         true
     }
 
-    fn unlock(&mut self, id: ItemId, by: ItemId) {
+    fn unlock(&mut self, id: ItemId) {
+        let Some(turn) = self.queues.turn(id) else { return };
         let Some(entry) = self.queues.entry(id) else { return };
         let ahead = self.ahead.entry(id).or_insert(entry.ahead);
         *ahead = ahead.saturating_sub(1);
-        if *ahead == 0 && entry.state == State::Waiting && id.traffic == by.traffic {
-            self.unlocked.insert(id);
+        if *ahead == 0 && entry.state == State::Waiting && turn.traffic == self.traffic {
+            self.unlocked.insert(turn);
         }
     }
 }

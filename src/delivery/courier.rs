@@ -277,7 +277,7 @@ impl Courier {
 
     /// How many requests may fly, given what is next: a backfill leaves one slot to live traffic.
     fn slots(&self) -> usize {
-        match self.queues.ready().first().map(|id| id.traffic) {
+        match self.queues.ready().first().map(|turn| turn.traffic) {
             Some(Traffic::Backfill) => (self.config.concurrency - 1).max(1),
             _ => self.config.concurrency,
         }

@@ -2,9 +2,10 @@
 //!
 //! An item carries the keys of the people it concerns. It may travel when everything ahead of it, in
 //! the queue of each of its keys, is settled or travels earlier in the same batch. Nothing else holds
-//! it up: one person's failure delays nobody else.
+//! it up: one person's failure delays nobody else. What a live item waits for is as urgent as it is:
+//! items of a backfill that are ahead of it travel with live traffic.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Time;
@@ -62,6 +63,8 @@ pub struct Entry {
     pub item: Arc<Item>,
     /// In how many of its queues something is ahead of it.
     pub ahead: usize,
+    /// With which class it travels: a backfill's item that a live one waits for goes as that.
+    pub traffic: Traffic,
     /// What it is doing.
     pub state: State,
     /// With how many others it may travel; halved when a batch with it fails.
@@ -89,12 +92,24 @@ pub enum State {
     Aside,
 }
 
-/// All queues.
+/// The place of an item among those that may travel: live before backfill, then as they were accepted.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Turn {
+    /// The class with which it travels.
+    pub traffic: Traffic,
+    seq: Seq,
+    /// The item.
+    pub id: ItemId,
+}
+
+/// All queues. In each of them what travels as live is ahead of what travels as backfill.
 #[derive(Debug, Default)]
 pub struct Queues {
     entries: BTreeMap<ItemId, Entry>,
     queues: HashMap<Arc<str>, VecDeque<ItemId>>,
-    ready: BTreeSet<ItemId>,
+    ready: BTreeSet<Turn>,
+    /// How many entries travel as backfill.
+    backfill: usize,
     sleeping: BTreeSet<(Time, ItemId)>,
     ready_bytes: usize,
     bytes: usize,
@@ -115,6 +130,7 @@ impl Queues {
         let entry = Entry {
             item: Arc::new(item),
             ahead,
+            traffic: id.traffic,
             state: State::Waiting,
             company,
             tries,
@@ -122,13 +138,53 @@ impl Queues {
             first_failed,
         };
         self.entries.insert(id, entry);
+        match id.traffic {
+            Traffic::Backfill => self.backfill += 1,
+            Traffic::Live if self.backfill > 0 && ahead > 0 => self.lift_what_is_ahead_of(id),
+            Traffic::Live => {}
+        }
         if ahead == 0 {
             self.make_ready(id);
         }
     }
 
+    /// Lets all that a live item waits for, directly or through another key, travel as live.
+    fn lift_what_is_ahead_of(&mut self, id: ItemId) {
+        let mut lifted = HashSet::from([id]);
+        let mut keys =
+            self.entries.get(&id).map(|entry| entry.item.keys.clone()).unwrap_or_default();
+        while let Some(key) = keys.pop() {
+            let Some(queue) = self.queues.get(&key) else { continue };
+            let is_live = |id: &ItemId| {
+                self.entries.get(id).is_some_and(|entry| entry.traffic == Traffic::Live)
+            };
+            // Ahead of what was live before, all is live.
+            let behind = queue.iter().rev().skip_while(|id| !is_live(id));
+            let ahead: Vec<ItemId> = behind
+                .take_while(|id| lifted.contains(*id) || !is_live(id))
+                .filter(|id| !lifted.contains(*id))
+                .copied()
+                .collect();
+            for other in ahead {
+                lifted.insert(other);
+                let was_ready = self.turn(other).is_some_and(|turn| self.ready.remove(&turn));
+                let Some(entry) = self.entries.get_mut(&other) else { continue };
+                entry.traffic = Traffic::Live;
+                self.backfill -= 1;
+                keys.extend(entry.item.keys.iter().filter(|own| **own != key).cloned());
+                self.ready.extend(self.turn(other).filter(|_| was_ready));
+            }
+        }
+    }
+
+    /// The place of an item among those that may travel.
+    pub fn turn(&self, id: ItemId) -> Option<Turn> {
+        let traffic = self.entries.get(&id)?.traffic;
+        Some(Turn { traffic, seq: id.seq, id })
+    }
+
     /// The items that may travel now, in order.
-    pub fn ready(&self) -> &BTreeSet<ItemId> {
+    pub fn ready(&self) -> &BTreeSet<Turn> {
         &self.ready
     }
 
@@ -197,6 +253,7 @@ impl Queues {
     pub fn remove(&mut self, id: ItemId) -> Option<Entry> {
         self.leave_state(id);
         let entry = self.entries.remove(&id)?;
+        self.backfill -= usize::from(entry.traffic == Traffic::Backfill);
         self.bytes -= entry.item.size();
         for key in &entry.item.keys {
             self.leave_queue(key, id);
@@ -248,15 +305,23 @@ impl Queues {
     pub fn behind(&self, id: ItemId) -> BTreeSet<ItemId> {
         let mut found = BTreeSet::from([id]);
         let mut open = vec![id];
+        // Of each key that was looked at: who is where, and from which place on all is found.
+        let mut looked: HashMap<&Arc<str>, (HashMap<ItemId, usize>, usize)> = HashMap::new();
         while let Some(id) = open.pop() {
             let Some(entry) = self.entries.get(&id) else { continue };
             for key in &entry.item.keys {
-                let queue = self.queues.get(key).into_iter().flatten();
-                for &other in queue.skip_while(|other| **other != id).skip(1) {
+                let Some(queue) = self.queues.get(key) else { continue };
+                let (places, from) = looked.entry(key).or_insert_with(|| {
+                    let places = queue.iter().enumerate().map(|(place, id)| (*id, place));
+                    (places.collect(), queue.len())
+                });
+                let Some(&place) = places.get(&id) else { continue };
+                for &other in queue.range((place + 1).min(*from)..*from) {
                     if found.insert(other) {
                         open.push(other);
                     }
                 }
+                *from = place.min(*from);
             }
         }
         found
@@ -276,8 +341,9 @@ impl Queues {
     }
 
     fn leave_state(&mut self, id: ItemId) {
+        let turn = self.turn(id);
         let Some(entry) = self.entries.get(&id) else { return };
-        if self.ready.remove(&id) {
+        if turn.is_some_and(|turn| self.ready.remove(&turn)) {
             self.ready_bytes -= entry.item.size();
         }
         if let State::Sleeping(until) = entry.state {
@@ -287,7 +353,8 @@ impl Queues {
 
     fn make_ready(&mut self, id: ItemId) {
         if let Some(entry) = self.entries.get(&id)
-            && self.ready.insert(id)
+            && let Some(turn) = self.turn(id)
+            && self.ready.insert(turn)
         {
             self.ready_bytes += entry.item.size();
         }

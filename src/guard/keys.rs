@@ -65,6 +65,11 @@ impl Holder {
         self.owner == event.ulid().to_string()
     }
 
+    /// The ULID of the event that holds the key.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// What is remembered.
     pub fn to_fact(&self, now: Time) -> Fact {
         Fact { value: serde_json::to_string(self).unwrap_or_default(), until: now.plus(KEPT) }

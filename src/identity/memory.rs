@@ -2,23 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, PAIR_HOLDS};
+use super::{Facts, PAIR_HOLDS, REFRESH_AFTER};
 use crate::clock::Time;
 use crate::destination::customerio::PersonId;
 use crate::journal::{Fact, FactKey, JournalError};
 use crate::spec::Fingerprint;
 
-/// How long it is remembered that two identifiers are one person.
-const ALIAS_HOLDS: std::time::Duration = std::time::Duration::from_secs(400 * 24 * 3600);
-/// Longer chains of aliases are not followed: they come from a loop or an attack.
-const LONGEST_CHAIN: usize = 8;
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// How long it is remembered that two identifiers are one person, after it was last of use.
+const ALIAS_HOLDS: std::time::Duration = DAY.saturating_mul(400);
+/// An alias that is still of use is written down again no more often than this.
+const REFRESH_ALIAS_AFTER: std::time::Duration = DAY.saturating_mul(30);
+/// Longer chains of aliases are not followed to their end at once. Whoever passes along a chain leaves
+/// it shorter, so one of this length comes from an attack.
+const LONGEST_CHAIN: usize = 256;
 
-/// Whose an anonymous id is.
+/// What an event taught.
+pub(super) type Lessons = Vec<(FactKey, Option<Fact>)>;
+
+/// Whose an anonymous id is, and from when to when it was seen so.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Link {
     /// The person, as in a path of Track v1.
     person: String,
-    /// When the pair was last written down.
+    /// When the pair was first seen; absent: then, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Time>,
+    /// When the pair was last seen, as far as it was written down.
     pub seen_at: Time,
     /// Whether a second person was seen with it.
     #[serde(default)]
@@ -28,10 +38,27 @@ pub struct Link {
     taught_by: String,
 }
 
+/// Where a moment lies, seen from a pair.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Moment {
+    /// So long before it was first seen that it says nothing.
+    Before,
+    /// When it holds.
+    During,
+    /// So long after it was last seen that it holds no more.
+    After,
+}
+
 impl Link {
-    /// A pair that was seen at `now`.
-    pub fn new(person: &PersonId, now: Time) -> Self {
-        Self { person: person.to_text(), seen_at: now, contested: false, taught_by: String::new() }
+    /// A pair that was seen at `at`.
+    pub fn new(person: &PersonId, at: Time) -> Self {
+        Self {
+            person: person.to_text(),
+            since: None,
+            seen_at: at,
+            contested: false,
+            taught_by: String::new(),
+        }
     }
 
     /// The same, taught by this event.
@@ -46,14 +73,42 @@ impl Link {
         self.taught_by == event.ulid().to_string()
     }
 
-    /// The same, seen with somebody else too.
-    pub fn contested(person: &PersonId, now: Time) -> Self {
-        Self { contested: true, ..Self::new(person, now) }
-    }
-
     /// The first person that it was seen with.
     pub fn person(&self) -> PersonId {
         PersonId::from_text(&self.person)
+    }
+
+    /// The same, seen with somebody else too.
+    pub(super) fn seen_with_another(&self, at: Time) -> Self {
+        Self { contested: true, taught_by: String::new(), ..self.seen(at) }
+    }
+
+    /// Where `at` lies.
+    pub(super) fn moment(&self, at: Time) -> Moment {
+        if at > self.seen_at.plus(PAIR_HOLDS) {
+            Moment::After
+        } else if at.plus(PAIR_HOLDS) < self.since() {
+            Moment::Before
+        } else {
+            Moment::During
+        }
+    }
+
+    /// The same of `person` (who may have got another id), seen again at `at`; `None` where that is
+    /// not worth a write.
+    pub(super) fn refreshed(&self, person: &PersonId, at: Time) -> Option<Self> {
+        let apart = at.since(self.seen_at).max(self.since().since(at));
+        (apart > REFRESH_AFTER).then(|| Self { person: person.to_text(), ..self.seen(at) })
+    }
+
+    fn seen(&self, at: Time) -> Self {
+        let since = self.since().min(at);
+        let seen_at = self.seen_at.max(at);
+        Self { since: (since < seen_at).then_some(since), seen_at, ..self.clone() }
+    }
+
+    fn since(&self) -> Time {
+        self.since.unwrap_or(self.seen_at)
     }
 
     /// What is known about an anonymous id.
@@ -66,10 +121,11 @@ impl Link {
         Ok(fact.and_then(|fact| serde_json::from_str(&fact.value).ok()))
     }
 
-    /// What is written down.
-    pub(super) fn to_fact(&self, anonymous: &str) -> (FactKey, Option<Fact>) {
+    /// What is written down at `now`. It is kept for those who come now, also where it is about the
+    /// past: a replay asks about the past too.
+    pub(super) fn to_fact(&self, anonymous: &str, now: Time) -> (FactKey, Option<Fact>) {
         let value = serde_json::to_string(self).unwrap_or_default();
-        (link_key(anonymous), Some(Fact { value, until: self.seen_at.plus(PAIR_HOLDS) }))
+        (link_key(anonymous), Some(Fact { value, until: now.max(self.seen_at).plus(PAIR_HOLDS) }))
     }
 }
 
@@ -78,12 +134,32 @@ impl Link {
 pub struct Alias {
     person: String,
     since: Time,
+    /// The merge that taught it. Processed again, it must be sent again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    taught_by: String,
+    /// Who the identifier stood for before that merge, where that was not itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 impl Alias {
     /// An alias of `person`, from `now` on.
     pub fn new(person: &PersonId, now: Time) -> Self {
-        Self { person: person.to_text(), since: now }
+        Self { person: person.to_text(), since: now, taught_by: String::new(), before: None }
+    }
+
+    /// The same, taught by this merge of `before`.
+    #[must_use]
+    pub fn taught_by(mut self, event: Fingerprint, before: &PersonId) -> Self {
+        self.taught_by = event.ulid().to_string();
+        self.before = Some(before.to_text());
+        self
+    }
+
+    /// Whom this very event merged, where it taught this.
+    pub(super) fn merged_by(&self, event: Fingerprint) -> Option<PersonId> {
+        let before = self.before.as_deref().filter(|_| self.taught_by == event.ulid().to_string());
+        before.map(PersonId::from_text)
     }
 
     /// What is written down about the identifier with this key.
@@ -91,20 +167,56 @@ impl Alias {
         let value = serde_json::to_string(self).unwrap_or_default();
         (alias_key(of), Some(Fact { value, until: self.since.plus(ALIAS_HOLDS) }))
     }
+
+    /// What is known about the identifier with this key.
+    pub(super) fn load(
+        of: &str,
+        facts: &mut Facts,
+        now: Time,
+    ) -> Result<Option<Self>, JournalError> {
+        let fact = facts.get(&alias_key(of), now)?;
+        Ok(fact.and_then(|fact| serde_json::from_str(&fact.value).ok()))
+    }
 }
 
-/// Who a person is after all merges.
+/// Who a person is after all merges. A chain that was followed is taught as one step.
 pub(super) fn follow_alias(
-    mut person: PersonId,
+    person: PersonId,
     facts: &mut Facts,
     now: Time,
+    lessons: &mut Lessons,
 ) -> Result<PersonId, JournalError> {
-    for _ in 0..LONGEST_CHAIN {
-        let Some(fact) = facts.get(&alias_key(&person.key()), now)? else { break };
-        let Ok(alias) = serde_json::from_str::<Alias>(&fact.value) else { break };
-        person = PersonId::from_text(&alias.person);
+    let start = person.key();
+    let Some(first) = Alias::load(&start, facts, now)? else { return Ok(person) };
+    let mut root = PersonId::from_text(&first.person);
+    let mut passed = vec![start];
+    while passed.len() < LONGEST_CHAIN {
+        let key = root.key();
+        if passed.contains(&key) {
+            break;
+        }
+        let next = Alias::load(&key, facts, now)?;
+        passed.push(key);
+        let Some(next) = next else { break };
+        root = PersonId::from_text(&next.person);
     }
-    Ok(person)
+    let is_chain = passed.len() > 2 && root.key() != passed[0];
+    if is_chain || now.since(first.since) > REFRESH_ALIAS_AFTER {
+        let shorter = Alias { person: root.to_text(), since: now, ..first };
+        lessons.push(shorter.to_fact(&passed[0]));
+    }
+    Ok(root)
+}
+
+/// Whom this very alias merged when it was processed before.
+pub(super) fn was_merged_by(
+    previous: &str,
+    event: Fingerprint,
+    facts: &mut Facts,
+    now: Time,
+) -> Result<Option<PersonId>, JournalError> {
+    let alias = Alias::load(&PersonId::from_text(previous).key(), facts, now)?;
+    Ok(alias.and_then(|alias| alias.merged_by(event)))
 }
 
 /// Where it is remembered whose an anonymous id is.

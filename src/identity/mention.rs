@@ -33,18 +33,20 @@ pub fn mentioned(
     now: Time,
 ) -> Result<Vec<String>, JournalError> {
     let mut keys = Vec::new();
+    // Whoever only looks teaches nothing.
+    let mut lessons = Vec::new();
     let id = |name: &str| fields.get(name).and_then(person_id);
     let named = ["userId", "previousId"].into_iter().filter_map(id);
     let addresses = ADDRESSES.iter().filter_map(|path| text_at(fields, path));
     for text in named.chain(addresses) {
         let person = PersonId::from_text(text.trim());
         keys.push(person.key());
-        keys.push(memory::follow_alias(person, facts, now)?.key());
+        keys.push(memory::follow_alias(person, facts, now, &mut lessons)?.key());
     }
     if let Some(anonymous) = id("anonymousId") {
         let link = Link::load(&anonymous, facts, now)?;
         if let Some(link) = link.filter(|link| !link.contested) {
-            keys.push(memory::follow_alias(link.person(), facts, now)?.key());
+            keys.push(memory::follow_alias(link.person(), facts, now, &mut lessons)?.key());
         }
     }
     keys.sort_unstable();

@@ -6,7 +6,8 @@
 //! never used as a person's id, and one that is seen with two people belongs to neither.
 //!
 //! [`resolve`] runs in the order of acceptance, on one thread, over [`Facts`]: what an event teaches
-//! counts at once for those behind it, and is written in the transaction that settles it.
+//! counts at once for those behind it, and is written in the transaction that settles it. What is not
+//! sent teaches nothing: else Customer.io would never hear of it.
 //!
 //! Not here: Customer.io's own merging of what was sent anonymously (the [`crate::emulator`] shows
 //! it), or who may delete whom ([`crate::pipeline`]).
@@ -22,8 +23,10 @@ pub use mention::mentioned;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::memory::Moment;
+
 use crate::clock::Time;
-use crate::config::{IdentityConfig, PrimaryId, StitchPolicy};
+use crate::config::{IdentityConfig, PrimaryId};
 use crate::destination::customerio::{PersonId, Subject};
 use crate::journal::{Fact, FactKey, JournalError};
 use crate::spec::{Call, Event};
@@ -44,6 +47,9 @@ pub struct Question<'a> {
     pub identify_as: Option<PersonId>,
     /// The source's settings.
     pub config: &'a IdentityConfig,
+    /// When its ids were seen together: when it was accepted, and for a replay, which shows what was
+    /// once, when it happened.
+    pub seen_at: Time,
 }
 
 /// The answer.
@@ -51,8 +57,11 @@ pub struct Question<'a> {
 pub struct Resolution {
     /// Whose event it is. The anonymous id is absent when the person must not claim it.
     pub subject: Subject,
-    /// Whether Customer.io must be told first that the anonymous id is the person's.
-    pub tell_first: bool,
+    /// Whether the event showed for the first time that the anonymous id is the person's: Customer.io
+    /// does not know yet.
+    pub newly_joined: bool,
+    /// Whose old id an alias names.
+    pub previous: Option<Previous>,
     /// Whose order the event keeps.
     pub keys: Vec<Arc<str>>,
     /// What it teaches.
@@ -61,6 +70,15 @@ pub struct Resolution {
     pub newly_contested: bool,
     /// How it was decided, for people.
     pub reason: &'static str,
+}
+
+/// Whose the old id of an alias is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Previous {
+    /// A person's, who may have been merged into this one before.
+    Person(PersonId),
+    /// An anonymous one, which is nobody's id.
+    Anonymous,
 }
 
 /// The facts that [`resolve`] will ask for, so that they can be loaded for many events at once.
@@ -72,47 +90,79 @@ pub fn facts_about(question: &Question<'_>) -> Vec<FactKey> {
     keys
 }
 
-/// Decides whose event it is at `now`, and notes in `facts` what it teaches.
+/// Decides whose event it is at `now`. What it teaches counts from the moment at which the caller
+/// teaches it to the facts: an event that is not sent teaches nothing.
 ///
 /// # Errors
-/// When the journal cannot be read; nothing was taught then.
+/// When the journal cannot be read.
 pub fn resolve(
     question: &Question<'_>,
     facts: &mut Facts,
     now: Time,
 ) -> Result<Resolution, JournalError> {
-    let anonymous = question.subject.anonymous.clone().filter(|id| !is_junk(id, question.config));
+    let mut resolution = Resolution::default();
+    let mut anonymous =
+        question.subject.anonymous.clone().filter(|id| !question.config.is_junk(id));
+    if let Some(previous) = question.event.previous_id().filter(|_| is_alias(question)) {
+        let event = question.event.fingerprint();
+        let lessons = &mut resolution.taught;
+        let whose = match memory::was_merged_by(previous, event, facts, now)? {
+            Some(person) => Previous::Person(person),
+            None => whose(previous, &anonymous, facts, now, lessons)?,
+        };
+        resolution.previous = Some(whose);
+        if resolution.previous == Some(Previous::Anonymous) {
+            anonymous = Some(previous.to_owned());
+        }
+    }
     let person = match named_person(question) {
-        Some(person) => Some(memory::follow_alias(person, facts, now)?),
+        Some(person) => Some(memory::follow_alias(person, facts, now, &mut resolution.taught)?),
         None => None,
     };
-    let mut resolution = Resolution::default();
     match (person, anonymous) {
         (Some(person), Some(anonymous)) => {
-            join(question, person, anonymous, facts, now, &mut resolution)?;
+            join(question, person, anonymous, (facts, now), &mut resolution)?;
         }
         (Some(person), None) => {
             resolution.keys.push(person.key().into());
             resolution.subject.person = Some(person);
             resolution.reason = "the event names the person";
         }
-        (None, Some(anonymous)) => attach(anonymous, facts, now, &mut resolution)?,
+        (None, Some(anonymous)) => {
+            attach(question, anonymous, (facts, now), &mut resolution)?;
+        }
         (None, None) => resolution.reason = "nobody is named",
     }
     if let Some(person) = resolution.subject.person.clone() {
         learn_email(question.event, &person, facts, now, &mut resolution)?;
-        learn_alias(question.event, &person, now, &mut resolution);
-    }
-    for (key, fact) in &resolution.taught {
-        facts.teach(key.clone(), fact.clone());
+        learn_alias(question, &person, now, &mut resolution);
     }
     Ok(resolution)
+}
+
+fn is_alias(question: &Question<'_>) -> bool {
+    question.event.call() == Call::Alias
+}
+
+/// Whose the old id of an alias is: an id that came as an anonymous one is no person's.
+fn whose(
+    previous: &str,
+    anonymous: &Option<String>,
+    facts: &mut Facts,
+    now: Time,
+    lessons: &mut memory::Lessons,
+) -> Result<Previous, JournalError> {
+    if anonymous.as_deref() == Some(previous) || Link::load(previous, facts, now)?.is_some() {
+        return Ok(Previous::Anonymous);
+    }
+    let person = PersonId::from_text(previous);
+    Ok(Previous::Person(memory::follow_alias(person, facts, now, lessons)?))
 }
 
 /// Who the event itself names: the script's word, the primary identifier, the mapping's rule.
 fn named_person(question: &Question<'_>) -> Option<PersonId> {
     let person =
-        question.subject.person.clone().filter(|person| !is_junk(person.value(), question.config));
+        question.subject.person.clone().filter(|person| !question.config.is_junk(person.value()));
     if question.event.user_id().is_none()
         && let Some(named) = &question.identify_as
     {
@@ -129,62 +179,57 @@ fn join(
     question: &Question<'_>,
     person: PersonId,
     anonymous: String,
-    facts: &mut Facts,
-    now: Time,
+    (facts, now): (&mut Facts, Time),
     resolution: &mut Resolution,
 ) -> Result<(), JournalError> {
     let person_key = person.key();
+    let at = question.seen_at;
     resolution.keys.push(person_key.as_str().into());
     resolution.reason = "the event names the person";
-    let known = Link::load(&anonymous, facts, now)?;
-    let known_person = match &known {
-        Some(link) => Some(memory::follow_alias(link.person(), facts, now)?.key()),
-        None => None,
-    };
-    match (&known, known_person) {
-        (Some(link), _) if link.contested => {
-            refresh_contest(link, &anonymous, now, resolution);
+    let known = Link::load(&anonymous, facts, now)?.map(|link| (link.moment(at), link));
+    if let Some((Moment::Before | Moment::During, link)) = &known {
+        let owner = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
+        let is_theirs = owner.key() == person_key;
+        if link.contested {
             resolution.subject = Subject { person: Some(person), anonymous: None };
+            refresh(link, &anonymous, (at, now), resolution);
             return Ok(());
         }
-        (Some(link), Some(known_person))
-            if known_person == person_key && !link.was_taught_by(question.event.fingerprint()) =>
-        {
-            if now.since(link.seen_at) > REFRESH_AFTER {
-                resolution.taught.push(Link::new(&person, now).to_fact(&anonymous));
-            }
+        if is_theirs && !link.was_taught_by(question.event.fingerprint()) {
+            let refreshed = link.refreshed(&person, at);
+            resolution.taught.extend(refreshed.map(|link| link.to_fact(&anonymous, now)));
             resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
             return Ok(());
         }
-        (Some(link), Some(known_person))
-            if known_person != person_key && !is_upgrade(&link.person(), &person) =>
-        {
-            resolution.taught.push(Link::contested(&link.person(), now).to_fact(&anonymous));
+        if !is_theirs && link.moment(at) == Moment::Before {
+            resolution.reason =
+                "the event names the person; its anonymous id became another person's later";
+            resolution.subject = Subject { person: Some(person), anonymous: None };
+            return Ok(());
+        }
+        if !is_theirs && !is_upgrade(&link.person(), &person) {
+            resolution.taught.push(link.seen_with_another(at).to_fact(&anonymous, now));
             resolution.newly_contested = true;
             resolution.reason =
                 "the event names the person; its anonymous id was another person's before";
             resolution.subject = Subject { person: Some(person), anonymous: None };
             return Ok(());
         }
-        _ => {}
     }
     resolution.keys.push(format!("anonymous:{anonymous}").into());
-    resolution.keys.extend(known.iter().map(|link| Arc::from(link.person().key())));
-    let link = Link::new(&person, now).taught_by(question.event.fingerprint());
-    resolution.taught.push(link.to_fact(&anonymous));
-    // An identify says it itself.
-    resolution.tell_first =
-        question.event.call() != Call::Identify && question.config.stitch == StitchPolicy::Identify;
+    resolution.keys.extend(known.iter().map(|(_, link)| Arc::from(link.person().key())));
+    let link = Link::new(&person, at).taught_by(question.event.fingerprint());
+    resolution.taught.push(link.to_fact(&anonymous, now));
+    resolution.newly_joined = true;
     resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
     Ok(())
 }
 
 /// A device that several people go on using stays contested: else it would be the next one's after a
 /// month.
-fn refresh_contest(link: &Link, anonymous: &str, now: Time, resolution: &mut Resolution) {
-    if now.since(link.seen_at) > REFRESH_AFTER {
-        resolution.taught.push(Link::contested(&link.person(), now).to_fact(anonymous));
-    }
+fn refresh(link: &Link, anonymous: &str, (at, now): (Time, Time), resolution: &mut Resolution) {
+    let refreshed = link.refreshed(&link.person(), at);
+    resolution.taught.extend(refreshed.map(|link| link.to_fact(anonymous, now)));
 }
 
 /// Somebody of whom only the e-mail address was known now has an id: nobody else came.
@@ -194,24 +239,26 @@ fn is_upgrade(known: &PersonId, now: &PersonId) -> bool {
 
 /// Only an anonymous id: the person's, if one is known and nobody else claims it.
 fn attach(
+    question: &Question<'_>,
     anonymous: String,
-    facts: &mut Facts,
-    now: Time,
+    (facts, now): (&mut Facts, Time),
     resolution: &mut Resolution,
 ) -> Result<(), JournalError> {
-    match Link::load(&anonymous, facts, now)? {
+    let at = question.seen_at;
+    let known =
+        Link::load(&anonymous, facts, now)?.filter(|link| link.moment(at) == Moment::During);
+    match known {
         Some(link) if !link.contested => {
-            let person = memory::follow_alias(link.person(), facts, now)?;
-            if now.since(link.seen_at) > REFRESH_AFTER {
-                resolution.taught.push(Link::new(&person, now).to_fact(&anonymous));
-            }
+            let person = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
+            let refreshed = link.refreshed(&person, at);
+            resolution.taught.extend(refreshed.map(|link| link.to_fact(&anonymous, now)));
             resolution.keys.push(person.key().into());
             resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
             resolution.reason = "its anonymous id was seen with this person before";
         }
         known => {
             if let Some(link) = &known {
-                refresh_contest(link, &anonymous, now, resolution);
+                refresh(link, &anonymous, (at, now), resolution);
             }
             resolution.keys.push(format!("anonymous:{anonymous}").into());
             resolution.subject = Subject { person: None, anonymous: Some(anonymous) };
@@ -235,7 +282,7 @@ fn learn_email(
     let Some(email) = email_of(event).filter(|_| !matches!(person, PersonId::Email(_))) else {
         return Ok(());
     };
-    let root = memory::follow_alias(email.clone(), facts, now)?;
+    let root = memory::follow_alias(email.clone(), facts, now, &mut resolution.taught)?;
     if root == email {
         resolution.taught.push(Alias::new(person, now).to_fact(&email.key()));
         resolution.keys.push(email.key().into());
@@ -244,14 +291,18 @@ fn learn_email(
 }
 
 /// A merge: the old id is this person from now on.
-fn learn_alias(event: &Event, person: &PersonId, now: Time, resolution: &mut Resolution) {
-    if event.call() != Call::Alias {
+fn learn_alias(question: &Question<'_>, person: &PersonId, now: Time, resolution: &mut Resolution) {
+    let Some(Previous::Person(previous)) = &resolution.previous else { return };
+    if previous.key() == person.key() {
         return;
     }
-    let Some(previous) = event.previous_id().map(PersonId::from_text) else { return };
-    if previous.key() != person.key() && event.previous_id() != event.anonymous_id() {
-        resolution.taught.push(Alias::new(person, now).to_fact(&previous.key()));
-        resolution.keys.push(previous.key().into());
+    let named = question.event.previous_id().map(PersonId::from_text);
+    let event = question.event.fingerprint();
+    let aliases = [Some(previous.clone()), named.filter(|named| named != previous)];
+    for old in aliases.into_iter().flatten() {
+        let alias = Alias::new(person, now).taught_by(event, previous);
+        resolution.taught.push(alias.to_fact(&old.key()));
+        resolution.keys.push(old.key().into());
     }
 }
 
@@ -265,14 +316,6 @@ fn email_of(event: &Event) -> Option<PersonId> {
         email @ PersonId::Email(_) => Some(email),
         _ => None,
     }
-}
-
-/// A configured pattern: a text, or its beginning before a `*`.
-fn is_junk(id: &str, config: &IdentityConfig) -> bool {
-    config.junk.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(start) => id.starts_with(start),
-        None => id == pattern,
-    })
 }
 
 #[cfg(test)]

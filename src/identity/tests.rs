@@ -12,6 +12,7 @@ struct World {
     now: Time,
     config: IdentityConfig,
     seen: u32,
+    replaying: bool,
 }
 
 impl World {
@@ -21,6 +22,7 @@ impl World {
             now: Time::parse("2026-03-14T12:00:00Z").unwrap(),
             config: IdentityConfig::default(),
             seen: 0,
+            replaying: false,
         }
     }
 
@@ -46,8 +48,14 @@ impl World {
             person: event.user_id().map(PersonId::from_text).or_else(|| email_of(&event)),
             anonymous: event.anonymous_id().map(Into::into),
         };
-        let question = Question { event: &event, subject, identify_as: None, config: &self.config };
-        resolve(&question, &mut self.facts, self.now).unwrap()
+        let seen_at = if self.replaying { event.time().at } else { self.now };
+        let question =
+            Question { event: &event, subject, identify_as: None, config: &self.config, seen_at };
+        let resolution = resolve(&question, &mut self.facts, self.now).unwrap();
+        for (key, fact) in &resolution.taught {
+            self.facts.teach(key.clone(), fact.clone());
+        }
+        resolution
     }
 
     fn track(&mut self, ids: Value) -> Resolution {
@@ -68,13 +76,13 @@ fn an_anonymous_event_belongs_to_the_person_once_any_call_showed_both_ids() {
     assert_eq!((person(&before), before.subject.anonymous.as_deref()), (None, Some("a")));
 
     let both = world.track(json!({"anonymousId": "a", "userId": "u"}));
-    assert!(both.tell_first, "no identify said so: Customer.io must be told");
+    assert!(both.newly_joined, "no identify said so: Customer.io must be told");
     assert_eq!(both.keys, ["id:u".into(), Arc::<str>::from("anonymous:a")]);
 
     let after = world.track(json!({"anonymousId": "a"}));
     assert_eq!(person(&after).as_deref(), Some("u"));
     assert_eq!(after.keys, [Arc::<str>::from("id:u")]);
-    assert!(!world.track(json!({"anonymousId": "a", "userId": "u"})).tell_first, "it was told");
+    assert!(!world.track(json!({"anonymousId": "a", "userId": "u"})).newly_joined, "it was told");
 }
 
 #[test]
@@ -82,15 +90,15 @@ fn an_event_that_is_processed_again_tells_it_again() {
     let mut world = World::new();
     let both =
         json!({"type": "track", "event": "E", "messageId": "m", "anonymousId": "a", "userId": "u"});
-    assert!(world.see_again(&both).tell_first);
-    assert!(world.see_again(&both).tell_first, "the first time it may not have arrived");
+    assert!(world.see_again(&both).newly_joined);
+    assert!(world.see_again(&both).newly_joined, "the first time it may not have arrived");
 }
 
 #[test]
-fn an_identify_tells_it_itself() {
+fn an_identify_joins_too() {
     let mut world = World::new();
     let identify = world.see(json!({"type": "identify", "anonymousId": "a", "userId": "u"}));
-    assert!(!identify.tell_first);
+    assert!(identify.newly_joined);
     assert_eq!(identify.subject.anonymous.as_deref(), Some("a"));
 }
 
@@ -189,4 +197,78 @@ fn a_device_that_two_people_go_on_using_stays_contested() {
     world.later(31);
     let new_owner = world.track(json!({"anonymousId": "tablet", "userId": "third"}));
     assert_eq!(new_owner.subject.anonymous.as_deref(), Some("tablet"), "a month of silence");
+}
+
+#[test]
+fn chains_of_merges_are_followed_to_their_end_and_become_short() {
+    let mut world = World::new();
+    for step in 0..40 {
+        world.see(json!({"type": "alias", "userId": format!("id{}", step + 1), "previousId": format!("id{step}")}));
+    }
+    let through = world.track(json!({"userId": "id0"}));
+    assert_eq!(person(&through).as_deref(), Some("id40"));
+    assert_eq!(through.taught.len(), 1, "the next one takes one step");
+    let again = world.track(json!({"userId": "id0"}));
+    assert_eq!((person(&again).as_deref(), again.taught.len()), (Some("id40"), 0));
+}
+
+#[test]
+fn whoever_absorbs_an_old_id_absorbs_whom_it_stands_for() {
+    let mut world = World::new();
+    world.see(json!({"type": "alias", "userId": "a", "previousId": "b"}));
+    let merge =
+        json!({"type": "alias", "userId": "c", "previousId": "b", "messageId": "the second"});
+    for what in ["the first time", "processed again"] {
+        let merged = world.see_again(&merge);
+        let previous = Previous::Person(PersonId::from_text("a"));
+        assert_eq!(merged.previous, Some(previous), "{what}: b is a, and is not there any more");
+    }
+    for id in ["a", "b"] {
+        assert_eq!(person(&world.track(json!({"userId": id}))).as_deref(), Some("c"), "{id}");
+    }
+}
+
+#[test]
+fn an_alias_that_is_used_does_not_run_out() {
+    let mut world = World::new();
+    world.see(json!({"type": "alias", "userId": "new", "previousId": "old"}));
+    for _ in 0..30 {
+        world.later(40);
+        assert_eq!(person(&world.track(json!({"userId": "old"}))).as_deref(), Some("new"));
+    }
+}
+
+impl World {
+    /// Resolves a track of so many days ago that is part of a replay.
+    fn replay(&mut self, days: u64, ids: Value) -> Resolution {
+        let at = self.now.minus(Duration::from_secs(days * 24 * 3600));
+        let mut body = json!({"type": "track", "event": "E", "timestamp": at.to_string()});
+        body.as_object_mut().unwrap().extend(ids.as_object().unwrap().clone());
+        self.replaying = true;
+        let resolution = self.see(body);
+        self.replaying = false;
+        resolution
+    }
+}
+
+#[test]
+fn what_a_replay_shows_was_true_when_it_happened() {
+    let (a, both) = (json!({"anonymousId": "a"}), json!({"anonymousId": "a", "userId": "u"}));
+    let mut world = World::new();
+    world.replay(60, both.clone());
+    assert_eq!(person(&world.replay(59, a.clone())).as_deref(), Some("u"), "the day after");
+    assert_eq!(person(&world.track(a.clone())), None, "two months later");
+
+    let mut world = World::new();
+    world.track(both.clone());
+    let older = world.replay(200, json!({"anonymousId": "a", "userId": "before"}));
+    assert!(!older.newly_contested, "it was somebody else's long before");
+    assert_eq!(older.subject.anonymous, None, "and is not any more");
+    assert_eq!(person(&world.replay(200, a.clone())), None);
+    assert_eq!(person(&world.track(a.clone())).as_deref(), Some("u"));
+
+    let mut world = World::new();
+    world.track(both);
+    let close = world.replay(3, json!({"anonymousId": "a", "userId": "another"}));
+    assert!(close.newly_contested, "three days are no other life");
 }

@@ -114,8 +114,31 @@ pub struct Attempts {
     pub tries: u32,
     /// When first.
     pub first_at: Option<Time>,
-    /// Children of the event (results of a script) that need not be sent again.
-    pub done_parts: Vec<u32>,
+    /// Events that scripts made of it and that need not be sent again.
+    pub done: Vec<DonePart>,
+    /// Business keys that it holds while it waits.
+    pub holds: Vec<Held>,
+}
+
+/// One of the events that scripts made of another, so that it is known again when other scripts made
+/// others: a number alone would then be somebody else's.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DonePart {
+    /// Its number among its siblings, which its id for Customer.io is made of.
+    pub index: u32,
+    /// What it is: the type of call and the canonical key of its name.
+    pub what: String,
+    /// How many of its siblings before it are the same.
+    pub nth: u32,
+}
+
+/// A business key that an event out of line holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Held {
+    /// The name of the fact.
+    pub key: String,
+    /// The ULID of the event that holds it.
+    pub owner: String,
 }
 
 /// An unsettled event as it comes back out.

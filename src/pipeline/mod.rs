@@ -12,7 +12,7 @@ mod prepare;
 mod resolve;
 
 pub use prepare::{prepare, prepare_traced};
-pub use resolve::{REMEMBERS_GONE, facts_about, held_in_vain, resolve};
+pub use resolve::{REMEMBERS_GONE, facts_about, resolve};
 
 use std::sync::Arc;
 

@@ -151,6 +151,7 @@ fn part(
     now: Time,
 ) -> Part {
     let Scripted { mut event, hints } = scripted;
+    event.remove_ids(|id| source.identity.is_junk(id));
     let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
     let flagged = hints.replay.clone().map(|label| Replay::Flagged { label: Some(label) });
     let case = Case {

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::{Frozen, Part, Resolved};
 use crate::clock::Time;
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, StitchPolicy};
 use crate::destination::customerio::mapping::{MapError, Mapped, Options};
 use crate::destination::customerio::operation::Operation;
 use crate::destination::customerio::{PersonId, Subject, Transport};
 use crate::guard::keys::Holder;
 use crate::guard::{self, Action};
-use crate::identity::{self, Facts, Question, Resolution};
+use crate::identity::{self, Facts, Previous, Question, Resolution};
 use crate::journal::{FactKey, JournalError};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::Ingress;
@@ -68,7 +68,6 @@ pub fn resolve(
     let resolution = identity::resolve(&question, facts, now)?;
     let mut resolved = Resolved {
         keys: resolution.keys.clone(),
-        taught: resolution.taught.clone(),
         person: trail_name(&resolution.subject),
         identity: resolution.reason,
         subject: resolution.subject.clone(),
@@ -101,21 +100,25 @@ pub fn resolve(
         }
     }
     // A copy is dropped, but what it showed is true, and nobody else would tell it.
-    let tells = match &resolved.end {
-        Some(Outcome::Delivered) => true,
-        Some(Outcome::Dropped(DropReason::DuplicateKey)) => operations.is_empty(),
-        _ => false,
-    };
-    if tells
-        && resolution.tell_first
-        && let (Some(person), Some(anonymous)) =
-            (&resolution.subject.person, &resolution.subject.anonymous)
-    {
-        operations.insert(0, Operation::link(person.clone(), anonymous.clone(), told_at(part)));
+    let shown = matches!(
+        resolved.end,
+        Some(Outcome::Delivered | Outcome::Dropped(DropReason::DuplicateKey))
+    );
+    if shown {
+        tell_first(source, part, &resolution, &mut operations);
     }
-    if let Err(error) = freeze(operations, part, config.customerio.transport, &mut resolved) {
-        resolved.operations.clear();
-        resolved.end = Some(Outcome::DeadLettered(error.into()));
+    match freeze(operations, part, config.customerio.transport, &mut resolved) {
+        Ok(()) if shown => {
+            for (key, fact) in resolution.taught {
+                facts.teach(key.clone(), fact.clone());
+                resolved.taught.push((key, fact));
+            }
+        }
+        Ok(()) => {}
+        Err(error) => {
+            resolved.operations.clear();
+            resolved.end = Some(Outcome::DeadLettered(error.into()));
+        }
     }
     Ok(resolved)
 }
@@ -133,33 +136,34 @@ fn happened_before_deletion(
     gone_at.is_some_and(|gone_at| part.event.time().at < gone_at)
 }
 
-/// The business key that a part still holds from an earlier try, although it may not be sent now:
-/// the next copy must be able to take it over.
-///
-/// # Errors
-/// When the journal cannot be read.
-pub fn held_in_vain(
-    config: &Config,
-    part: &Part,
-    facts: &mut Facts,
-    now: Time,
-) -> Result<Option<FactKey>, JournalError> {
-    let (Some(key), Some(source)) = (&part.hints.dedupe_by, config.source(&part.case.source))
-    else {
-        return Ok(None);
-    };
-    if !matches!(part.verdict.action, Action::Park | Action::Drop) {
-        return Ok(None);
-    }
-    let key = guard::keys::fact_key(key, &source.dedupe_scope);
-    let holder = facts.get(&key, now)?.and_then(|fact| Holder::from_fact(&fact));
-    let fingerprint = part.event.fingerprint();
-    Ok(holder.is_some_and(|holder| holder.is(fingerprint)).then_some(key))
-}
-
 impl Resolved {
     fn over(outcome: Outcome) -> Self {
         Self { end: Some(outcome), ..Self::default() }
+    }
+}
+
+/// Tells Customer.io first that the anonymous id is the person's, where nothing else that is sent says
+/// it.
+fn tell_first(
+    source: &SourceConfig,
+    part: &Part,
+    resolution: &Resolution,
+    operations: &mut Vec<Operation<'_>>,
+) {
+    if !resolution.newly_joined || source.identity.stitch == StitchPolicy::Off {
+        return;
+    }
+    let (Some(person), Some(anonymous)) =
+        (&resolution.subject.person, resolution.subject.anonymous.as_deref())
+    else {
+        return;
+    };
+    // An identify says it itself.
+    let says_it = |operation: &Operation<'_>| {
+        operation.name() == "identify" && operation.anonymous_id() == Some(anonymous)
+    };
+    if !operations.iter().any(says_it) {
+        operations.insert(0, Operation::link(person.clone(), anonymous.to_owned(), told_at(part)));
     }
 }
 
@@ -178,6 +182,7 @@ fn question<'a>(source: &'a SourceConfig, part: &'a Part) -> Question<'a> {
         subject: source.mapping().subject(&part.event),
         identify_as: part.hints.identify_as.as_ref().and_then(named_by_script),
         config: &source.identity,
+        seen_at: told_at(part).min(part.case.accepted_at),
     }
 }
 
@@ -247,7 +252,20 @@ fn map<'e>(
         device_token_event: config.customerio.device_token_event.clone(),
         all_false_opts_out: part.ingress == Ingress::Api,
     };
-    source.mapping().operations(&part.event, &resolution.subject, &options)
+    let mut mapped = source.mapping().operations(&part.event, &resolution.subject, &options)?;
+    if let Mapped::Operations(operations) = &mut mapped
+        && let [Operation::Merge { primary, secondary }] = &mut operations[..]
+    {
+        match &resolution.previous {
+            // The old id of somebody who was merged before is no longer anybody's there.
+            Some(Previous::Person(previous)) if previous.key() != primary.key() => {
+                *secondary = previous.clone();
+            }
+            Some(Previous::Person(_)) | None => {}
+            Some(Previous::Anonymous) => return Ok(Mapped::Dropped(DropReason::NoEffect)),
+        }
+    }
+    Ok(mapped)
 }
 
 /// Marks and freezes operations.

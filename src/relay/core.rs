@@ -1,9 +1,15 @@
 //! The core: prepared events in, requests and changes out. No I/O but looking facts up, no clock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
+mod again;
+mod line;
+mod reasons;
 
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+pub(super) use self::again::what;
+use self::line::Line;
+use self::reasons::Reasons;
 use super::ledger::{Postponed, Report, Unsettled};
 use super::purge::tombstones;
 use crate::clock::Time;
@@ -12,13 +18,10 @@ use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, Item
 use crate::destination::customerio::response::Answer;
 use crate::guard::{self, Action};
 use crate::identity::Facts;
-use crate::journal::{Change, FactKey, Journal, JournalError, Place, Seq, Stored};
+use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
 use crate::spec::Traffic;
-
-/// How soon an event that waits behind another one out of line is looked after again at the earliest.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the rest of an event waits behind its own merge or deletion.
 const WRITTEN_FIRST: &str = "what it merged or deleted is written down first";
@@ -35,8 +38,11 @@ pub struct Commit {
 /// What to do when a commit is durable.
 #[derive(Debug, Default)]
 struct Pending {
-    facts: Vec<FactKey>,
+    /// What the events taught, and whether it is written by this commit.
+    facts: Vec<(FactKey, bool)>,
     barriers: Vec<ItemId>,
+    /// What a later commit has written since: written again, this one would undo it.
+    overtaken: HashSet<FactKey>,
 }
 
 /// The core. See the module's documentation.
@@ -47,23 +53,15 @@ pub struct Core {
     ledger: HashMap<Seq, Unsettled>,
     /// How many of the ledger's events are of a backfill.
     backfill: usize,
-    blocked: HashMap<Arc<str>, Blocked>,
-    /// The keys that each event out of line blocks: taken up again, it may turn out to have others.
-    blocking: HashMap<Seq, Vec<Arc<str>>>,
+    line: Line,
+    reasons: Reasons,
     /// Counts the events that may have taught something.
     lessons: u64,
     changes: Vec<Change>,
     after_commit: Pending,
-    commits: HashMap<u64, Pending>,
+    commits: BTreeMap<u64, Pending>,
     next_commit: u64,
     reports: VecDeque<Report>,
-}
-
-/// Events of one key that wait out of line, and when they are tried again.
-#[derive(Debug)]
-struct Blocked {
-    events: BTreeSet<Seq>,
-    due: Time,
 }
 
 impl Core {
@@ -77,28 +75,28 @@ impl Core {
         courier: CourierConfig,
         now: Time,
     ) -> Result<Self, JournalError> {
-        let blocked_keys = journal.blocked_keys()?;
+        let mut line = Line::default();
+        for (key, seq) in journal.blocked_keys()? {
+            line.block(key.into(), seq, now);
+        }
+        let reasons = Reasons::of(journal.totals());
         let mut facts = Facts::new(journal);
         facts.recall_gone()?;
-        let mut core = Self {
+        Ok(Self {
             config,
             facts,
             courier: Courier::new(courier),
             ledger: HashMap::new(),
             backfill: 0,
-            blocked: HashMap::new(),
-            blocking: HashMap::new(),
+            line,
+            reasons,
             lessons: 0,
             changes: Vec::new(),
             after_commit: Pending::default(),
-            commits: HashMap::new(),
+            commits: BTreeMap::new(),
             next_commit: 0,
             reports: VecDeque::new(),
-        };
-        for (key, seq) in blocked_keys {
-            core.block(key.into(), seq, now);
-        }
-        Ok(core)
+        })
     }
 
     /// Loads the facts that these events will need, in one go.
@@ -130,37 +128,34 @@ impl Core {
         let parts = match &prepared.result {
             Ok(parts) => parts,
             Err(outcome) => {
+                self.give_up_unused(stored, &[], &mut event, now)?;
                 self.conclude(stored.seq, event.over(outcome.clone()), now);
                 return Ok(());
             }
         };
         let mut ready = Vec::new();
         for part in parts {
-            if stored.attempts.done_parts.contains(&part.index) {
-                continue;
-            }
-            if stored.place == Place::Deferred
-                && let Some(key) = pipeline::held_in_vain(&self.config, part, &mut self.facts, now)?
-            {
-                self.facts.teach(key.clone(), None);
-                event.taught.push((key, None));
-            }
+            let nth = again::nth(parts, part);
+            let Some(part) = again::to_send(&stored.attempts.done, part, nth) else { continue };
             match part.verdict.park_until.filter(|_| part.verdict.action == Action::Park) {
-                Some(until) => event.park(part, until),
+                Some(until) => event.park(&part, nth, until),
                 None => {
-                    let resolved = pipeline::resolve(&self.config, part, &mut self.facts, now)?;
-                    ready.push((part, resolved));
+                    let resolved = pipeline::resolve(&self.config, &part, &mut self.facts, now)?;
+                    ready.push((part, nth, resolved));
                 }
             }
         }
+        let held: Vec<FactKey> = ready.iter().filter_map(|(.., one)| one.holds.clone()).collect();
+        self.give_up_unused(stored, &held, &mut event, now)?;
         let mut items = Vec::new();
-        for (part, mut resolved) in ready {
+        for (part, nth, mut resolved) in ready {
             let operations = std::mem::take(&mut resolved.operations);
             let names = operations.iter().map(|operation| operation.name).collect();
-            event.add(part, resolved, names);
-            items.extend((0..).zip(operations).map(|(op, frozen)| (part, op, frozen)));
+            event.add(&part, nth, resolved, names);
+            let (index, until) = (part.index, part.verdict.valid_until);
+            items.extend((0..).zip(operations).map(|(op, frozen)| (index, until, op, frozen)));
         }
-        if let Some(due) = self.must_wait(stored, &event, now) {
+        if let Some(due) = self.line.wait(event.keys.iter(), stored.seq, now) {
             let why = "an earlier event of the same person is being tried again";
             event.postponed = Some(Postponed::at(due, why));
             self.conclude(stored.seq, event, now);
@@ -169,13 +164,13 @@ impl Core {
         let traffic = event.origin.traffic;
         let keys: Vec<Arc<str>> = event.keys.iter().map(Arc::clone).collect();
         let attempts = &stored.attempts;
-        for (part, op, frozen) in items {
+        for (part, valid_until, op, frozen) in items {
             self.courier.push(Item {
-                id: ItemId { traffic, seq: stored.seq, part: part.index, op },
+                id: ItemId { traffic, seq: stored.seq, part, op },
                 keys: keys.clone(),
                 payload: frozen.payload,
                 barrier: frozen.barrier,
-                valid_until: part.verdict.valid_until,
+                valid_until,
                 first_failed: attempts.first_at,
                 tries: attempts.tries,
             });
@@ -183,6 +178,7 @@ impl Core {
         if event.is_over() {
             self.conclude(stored.seq, event, now);
         } else {
+            self.line.unblock(stored.seq);
             self.backfill += usize::from(traffic == Traffic::Backfill);
             self.ledger.insert(stored.seq, event);
         }
@@ -215,11 +211,29 @@ impl Core {
     /// Notes that a commit is durable.
     pub fn committed(&mut self, id: u64) {
         let Some(pending) = self.commits.remove(&id) else { return };
-        for key in &pending.facts {
-            self.facts.settled(key);
+        for (key, written) in pending.facts {
+            self.facts.settled(&key);
+            if written {
+                for (_, earlier) in self.commits.range_mut(..id) {
+                    earlier.overtaken.insert(key.clone());
+                }
+            }
         }
         for barrier in pending.barriers {
             self.courier.made_durable(barrier);
+        }
+    }
+
+    /// A commit failed and is to be written again: takes out what a later one has written meanwhile.
+    pub fn again(&self, commit: &mut Commit) {
+        let Some(pending) = self.commits.get(&commit.id) else { return };
+        for change in &mut commit.changes {
+            let facts = match change {
+                Change::Settle(settlement) => &mut settlement.facts,
+                Change::Defer(deferral) => &mut deferral.facts,
+                Change::Forget(_) => continue,
+            };
+            facts.retain(|(key, _)| !pending.overtaken.contains(key));
         }
     }
 
@@ -261,22 +275,6 @@ impl Core {
         self.reports.pop_front()
     }
 
-    /// Whether an event must wait behind earlier ones of its people that are out of line; until when.
-    fn must_wait(&self, stored: &Stored, event: &Unsettled, now: Time) -> Option<Time> {
-        event
-            .keys
-            .iter()
-            .filter_map(|key| self.blocked.get(key))
-            .filter(|blocked| {
-                blocked.events.iter().any(|seq| *seq < stored.seq && !self.ledger.contains_key(seq))
-            })
-            .map(|blocked| blocked.due)
-            .max()
-            // After a restart it is not known when the first of them is due: looked after again soon,
-            // never at once.
-            .map(|due| due.max(now.plus(LOOK_AGAIN)))
-    }
-
     /// Learns how items ended, and ends the events that are complete.
     fn collect(&mut self, now: Time) {
         while let Some(settled) = self.courier.next_settled() {
@@ -313,52 +311,37 @@ impl Core {
     }
 
     fn conclude(&mut self, seq: Seq, mut event: Unsettled, now: Time) {
-        let mut taught: Vec<FactKey> = event.taught.iter().map(|(key, _)| key.clone()).collect();
         let lesson = event.lesson;
-        event.taught.retain(|(key, _)| self.facts.write(key, lesson));
+        let mut taught = Vec::with_capacity(event.taught.len());
+        event.taught.retain(|(key, _)| {
+            let written = self.facts.write(key, lesson);
+            taught.push((key.clone(), written));
+            written
+        });
         for key in event.given_up() {
             self.lessons += 1;
             self.facts.teach(key.clone(), None);
             self.facts.write(&key, self.lessons);
-            taught.push(key.clone());
+            taught.push((key.clone(), true));
             event.taught.push((key, None));
         }
         self.after_commit.facts.extend(taught);
         self.after_commit.barriers.append(&mut event.landed);
         let gone = std::mem::take(&mut event.gone);
-        let (change, report) = event.conclude(seq, now);
+        let (mut change, report) = event.conclude(seq, now);
         self.changes.extend(tombstones(gone, &change, &mut self.facts, now));
-        self.unblock(seq);
-        if let Change::Defer(deferral) = &change {
-            for key in &deferral.keys {
-                self.block(key.as_str().into(), seq, deferral.due);
+        self.line.unblock(seq);
+        match &mut change {
+            Change::Settle(settlement) => self.reasons.bound(&mut settlement.outcome),
+            Change::Defer(deferral) => {
+                for key in &deferral.keys {
+                    self.line.block(key.as_str().into(), seq, deferral.due);
+                }
             }
+            Change::Forget(_) => {}
         }
         self.changes.push(change);
         self.reports.push_back(report);
-    }
-
-    /// Those behind the event wait for it, until it was looked after at `due`.
-    fn block(&mut self, key: Arc<str>, seq: Seq, due: Time) {
-        let blocked = self
-            .blocked
-            .entry(Arc::clone(&key))
-            .or_insert_with(|| Blocked { events: BTreeSet::new(), due });
-        blocked.events.insert(seq);
-        blocked.due = blocked.due.max(due);
-        self.blocking.entry(seq).or_default().push(key);
-    }
-
-    /// The event is no longer out of line: those behind it need not wait for it.
-    fn unblock(&mut self, seq: Seq) {
-        for key in self.blocking.remove(&seq).into_iter().flatten() {
-            if let Some(blocked) = self.blocked.get_mut(&key) {
-                blocked.events.remove(&seq);
-                if blocked.events.is_empty() {
-                    self.blocked.remove(&key);
-                }
-            }
-        }
     }
 }
 

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::core::what;
 use crate::clock::Time;
 use crate::delivery::{Fate, ItemId};
 use crate::destination::customerio::Subject;
 use crate::guard::Case;
 use crate::journal::{
-    Attempts, Change, Deferral, Fact, FactKey, Place, Seq, Settlement, Stored, TrailEntry, Why,
+    Attempts, Change, Deferral, DonePart, Fact, FactKey, Held, Place, Seq, Settlement, Stored,
+    TrailEntry, Why,
 };
 use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
 use crate::pipeline::{Check, Origin, Part, Prepared, Resolved};
+use crate::spec::Fingerprint;
 
 /// An event between the journal and its end.
 #[derive(Debug)]
@@ -41,6 +44,10 @@ pub(super) struct Unsettled {
 /// One part on its way.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// How many of its siblings before it are the same.
+    nth: u32,
+    /// What its business key is held by.
+    owner: Fingerprint,
     /// Operations without an end.
     pub(super) open: usize,
     /// Operations that Customer.io has.
@@ -150,7 +157,13 @@ impl Unsettled {
     }
 
     /// Notes what was decided about a part.
-    pub(super) fn add(&mut self, part: &Part, resolved: Resolved, operations: Vec<&'static str>) {
+    pub(super) fn add(
+        &mut self,
+        part: &Part,
+        nth: u32,
+        resolved: Resolved,
+        operations: Vec<&'static str>,
+    ) {
         if self.trail.class.is_empty() {
             part.verdict.class.as_str().clone_into(&mut self.trail.class);
             part.verdict.action.as_str().clone_into(&mut self.trail.action);
@@ -160,6 +173,8 @@ impl Unsettled {
         self.taught.extend(resolved.taught);
         self.gone.extend(resolved.gone);
         let progress = Progress {
+            nth,
+            owner: part.event.fingerprint(),
             open: operations.len(),
             delivered: 0,
             end: resolved.end,
@@ -176,8 +191,8 @@ impl Unsettled {
     }
 
     /// Notes that a part is parked.
-    pub(super) fn park(&mut self, part: &Part, until: Time) {
-        self.add(part, Resolved::default(), Vec::new());
+    pub(super) fn park(&mut self, part: &Part, nth: u32, until: Time) {
+        self.add(part, nth, Resolved::default(), Vec::new());
         if let Some(progress) = self.parts.get_mut(&part.index) {
             progress.parked_until = Some(until);
         }
@@ -271,10 +286,18 @@ impl Unsettled {
 
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
         let parts = self.decided();
-        let done = self.parts.iter().filter(|(_, progress)| progress.is_done(postponed.why));
-        let done = done.map(|(index, _)| *index);
         let mut attempts = self.attempts;
-        attempts.done_parts.extend(done);
+        attempts.holds.clear();
+        let mut progresses: Vec<_> = self.parts.iter().collect();
+        progresses.sort_unstable_by_key(|(index, _)| **index);
+        for (&index, progress) in progresses {
+            if progress.is_done(postponed.why) {
+                let (what, nth) = (what(&progress.case), progress.nth);
+                attempts.done.push(DonePart { index, what, nth });
+            } else if postponed.why == Why::Retry {
+                attempts.holds.extend(progress.held());
+            }
+        }
         attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
         attempts.first_at = postponed.first_failed.or(attempts.first_at);
         self.trail.at = now;
@@ -369,6 +392,12 @@ impl Progress {
             Why::Parked | Why::Held => false,
         };
         self.parked_until.is_none() && !failed && !waits
+    }
+
+    /// The business key that it keeps while the event waits.
+    fn held(&self) -> Option<Held> {
+        let key = self.holds.as_ref()?;
+        Some(Held { key: key.0.clone(), owner: self.owner.ulid().to_string() })
     }
 
     fn decided(&self, index: u32) -> Decided {

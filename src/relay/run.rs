@@ -1,7 +1,7 @@
 //! The loop that drives the core in production: one thread that decides, script threads before it,
 //! HTTP tasks behind it, and a journal on both sides.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -157,7 +157,7 @@ impl Relay {
             most_jobs: threads * JOBS_PER_THREAD,
             careful,
             suspect: opened.trying.filter(|_| opened.tried >= CRASHES),
-            failed_commits: VecDeque::new(),
+            failed_commits: BTreeMap::new(),
             in_flight: 0,
         };
         let thread = std::thread::Builder::new()
@@ -180,7 +180,7 @@ pub(super) struct Driver {
     pub(super) careful: usize,
     /// The event that brought the process down again and again.
     pub(super) suspect: Option<Seq>,
-    failed_commits: VecDeque<Commit>,
+    failed_commits: BTreeMap<u64, Commit>,
     in_flight: usize,
 }
 
@@ -246,7 +246,7 @@ impl Driver {
             }
             Message::CommitFailed(commit, error) => {
                 tracing::error!(%error, "what was delivered cannot be written down; trying again");
-                self.failed_commits.push_back(commit);
+                self.failed_commits.insert(commit.id, commit);
             }
             Message::Status(answer) => {
                 let standing = self.core.standing(self.relay.clock.now());
@@ -280,8 +280,15 @@ impl Driver {
     }
 
     fn write(&mut self) {
-        while let Some(commit) = self.failed_commits.pop_front() {
-            self.commit(commit);
+        if !self.failed_commits.is_empty() {
+            // One at a time and in their order: what was learned last must be written last.
+            if self.core.uncommitted() == self.failed_commits.len()
+                && let Some((_, mut commit)) = self.failed_commits.pop_first()
+            {
+                self.core.again(&mut commit);
+                self.commit(commit);
+            }
+            return;
         }
         if self.core.uncommitted() < COMMITS
             && let Some(commit) = self.core.take_commit()

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fingerprint, Object, timestamp};
+use super::{Fingerprint, Object, ids, timestamp};
 use crate::clock::Time;
 use crate::outcome::{DeadCode, DeadLetter, Stage};
 
@@ -145,7 +145,7 @@ impl Event {
                 }
             }
         }
-        super::ids::normalise(&mut fields);
+        ids::normalise(&mut fields);
         let time = self.time_after_script(&mut fields).map_err(wrong)?;
         fields.entry("messageId").or_insert_with(|| Value::String(self.message_id().to_owned()));
         let fingerprint = self.fingerprint.child(child);
@@ -191,6 +191,21 @@ impl Event {
     /// What identifies this event for Customer.io, the same on every resend.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Takes the ids of people away that are none: to everything behind, they are absent.
+    pub fn remove_ids(&mut self, is_none: impl Fn(&str) -> bool) {
+        for name in ids::PERSON_FIELDS {
+            if self.text(name).is_some_and(&is_none) {
+                self.fields.shift_remove(name);
+            }
+        }
+    }
+
+    /// Gives an event another id for Customer.io than its place among its siblings says, because
+    /// another one was sent with that.
+    pub fn set_apart(&mut self) {
+        self.fingerprint = self.fingerprint.child(u32::MAX);
     }
 
     /// All fields, as a script sees them.

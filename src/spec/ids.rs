@@ -12,7 +12,7 @@ use super::Object;
 const JUNK: [&str; 5] = ["null", "undefined", "[object Object]", "NaN", "nil"];
 
 /// The id fields of a call that name people.
-const PERSON_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousId"];
+pub(super) const PERSON_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousId"];
 
 /// Makes every id field of a call a text, or removes it.
 pub(super) fn normalise(fields: &mut Object) {

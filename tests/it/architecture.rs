@@ -42,7 +42,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("identity", &["clock", "config", "destination", "journal", "spec"]),
     ("ingest", &["clock", "config", "guard", "journal", "spec"]),
     ("emulator", &["clock", "spec"]),
-    ("config", &["clock", "destination", "guard", "spec"]),
+    ("config", &["clock", "destination", "guard", "journal", "spec"]),
     (
         "pipeline",
         &[

@@ -508,3 +508,59 @@ fn a_probe_that_waits_for_others_to_come_back_is_not_due() {
     assert!(courier.poll(late).is_empty());
     assert!(courier.next_due(late).is_none_or(|due| due > late));
 }
+
+fn of_backfill(seq: u64, keys: &[&str]) -> Item {
+    let mut item = item(seq, keys);
+    item.id.traffic = Traffic::Backfill;
+    item
+}
+
+#[test]
+fn a_live_event_takes_those_of_a_backfill_with_it_that_it_waits_for() {
+    #[rustfmt::skip]
+    let table = [
+        ("of its person",        vec![(9, "u")],                       vec!["9", "10"]),
+        ("through another key",  vec![(7, "a"), (8, "a u"), (9, "x")], vec!["7", "8", "10"]),
+        ("nobody's",             vec![(9, "x")],                       vec!["10"]),
+    ];
+    for (what, earlier, expected) in table {
+        let mut courier = Courier::new(config());
+        for seq in 1..=6 {
+            courier.push(of_backfill(seq, &[&format!("other {seq}")]));
+        }
+        for (seq, keys) in earlier {
+            let keys: Vec<&str> = keys.split(' ').collect();
+            courier.push(of_backfill(seq, &keys));
+        }
+        courier.push(item(10, &["u"]));
+        let flights = courier.poll(at(0));
+        assert_eq!(batch(&flights[0]).1, expected, "{what}");
+    }
+}
+
+#[test]
+fn who_joins_a_backfills_queue_later_lifts_only_what_is_ahead() {
+    let mut courier = Courier::new(CourierConfig { concurrency: 1, ..config() });
+    courier.push(of_backfill(1, &["u"]));
+    courier.push(item(2, &["u"]));
+    courier.push(of_backfill(3, &["u"]));
+    courier.push(of_backfill(4, &["v"]));
+    let (flight, sent) = batch(&courier.poll(at(0))[0]);
+    assert_eq!(sent, ["1", "2"]);
+    courier.push(item(5, &["u"]));
+    courier.answer(flight, ok(), at(1));
+    assert_eq!(batch(&courier.poll(at(1))[0]).1, ["3", "5"], "the other one's can wait");
+}
+
+#[test]
+fn thousands_of_events_behind_one_are_found_in_one_go() {
+    let mut queues = Queues::default();
+    let count = 40_000;
+    for seq in 0..count {
+        queues.push(item(seq, &["u", "a"]), 100);
+    }
+    queues.push(item(count, &["v"]), 100);
+    let behind = queues.behind(id(1));
+    assert_eq!(behind.len() as u64, count - 1);
+    assert!(!behind.contains(&id(0)) && !behind.contains(&id(count)));
+}

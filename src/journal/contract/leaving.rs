@@ -1,6 +1,7 @@
 //! Events out: settled, deferred, dead and back.
 
 use super::*;
+use crate::journal::{Attempts, DonePart, Held};
 
 #[test]
 fn a_settled_event_is_gone_and_counted() {
@@ -54,8 +55,10 @@ fn a_deferred_event_comes_back_when_it_is_due_with_what_was_tried() {
     for engine in engines() {
         let journal = engine.open();
         let seqs = accept(&journal, [1, 2, 3]);
+        let done = |index| DonePart { index, what: "track e".into(), nth: index };
+        let holds = vec![Held { key: "key:1:o".into(), owner: "01".into() }];
         let attempts =
-            super::super::Attempts { tries: 3, first_at: Some(at(2)), done_parts: vec![0, 2] };
+            Attempts { tries: 3, first_at: Some(at(2)), done: vec![done(0), done(2)], holds };
         defer(&journal, deferral(seqs[0], Why::Parked, at(50)));
         let retry = Deferral {
             attempts: attempts.clone(),

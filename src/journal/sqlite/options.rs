@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How much a journal keeps, and for how long.
+/// How much a journal keeps, and for how long. What can be configured has its default from here.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// Where its files are. Default: `data`.
@@ -13,7 +13,7 @@ pub struct SqliteOptions {
     /// How long a deduplication key is kept at least. Default: 7 days.
     pub dedupe_window: Duration,
     /// How many deduplication keys are kept at most; beyond it the oldest go early. One takes 16 bytes
-    /// on disk and 1.5 in memory. Default: 20 million.
+    /// on disk and 1.5 in memory. Default: 50 million.
     pub dedupe_max_keys: usize,
     /// How many bytes of events wait in memory for processing, for each class of traffic; the rest
     /// waits on disk. Default: 64 MiB.
@@ -23,9 +23,9 @@ pub struct SqliteOptions {
     pub max_waiting_bytes: usize,
     /// How many events may be pending; beyond it batches are refused. Default: 20 million.
     pub max_pending_rows: u64,
-    /// How many bytes of data the file may hold; beyond it batches are refused. Default: 64 GiB.
+    /// How many bytes of data the file may hold; beyond it batches are refused. Default: 50 GiB.
     pub max_bytes: u64,
-    /// How many bytes must stay free on the disk; below it batches are refused. Default: 512 MiB.
+    /// How many bytes must stay free on the disk; below it batches are refused. Default: 256 MiB.
     pub disk_floor_bytes: u64,
     /// The size of the reserve that is given up when the disk is full all the same. Default: 16 MiB.
     pub ballast_bytes: u64,
@@ -50,12 +50,12 @@ impl Default for SqliteOptions {
         Self {
             directory: "data".into(),
             dedupe_window: 7 * DAY,
-            dedupe_max_keys: 20_000_000,
+            dedupe_max_keys: 50_000_000,
             window_bytes: 64 << 20,
             max_waiting_bytes: 64 << 20,
             max_pending_rows: 20_000_000,
-            max_bytes: 64 << 30,
-            disk_floor_bytes: 512 << 20,
+            max_bytes: 50 << 30,
+            disk_floor_bytes: 256 << 20,
             ballast_bytes: 16 << 20,
             trail_keep: 30 * DAY,
             trail_max_entries: 5_000_000,

@@ -246,11 +246,9 @@ pub(super) fn why_named(name: &str) -> Option<Why> {
 }
 
 fn attempts(row: &Row<'_>) -> Result<Attempts, rusqlite::Error> {
-    let parts: String = row.get(3)?;
-    Ok(Attempts {
-        tries: row.get(1)?,
-        first_at: row.get::<_, Option<i64>>(2)?.map(Time::from_millis),
-        // Damaged: everything is sent again, with the ids that it had.
-        done_parts: serde_json::from_str(&parts).unwrap_or_default(),
-    })
+    let progress: String = row.get(3)?;
+    // Damaged: everything is sent again, with the ids that it had.
+    let (done, holds) = serde_json::from_str(&progress).unwrap_or_default();
+    let first_at = row.get::<_, Option<i64>>(2)?.map(Time::from_millis);
+    Ok(Attempts { tries: row.get(1)?, first_at, done, holds })
 }

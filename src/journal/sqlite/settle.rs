@@ -153,7 +153,7 @@ fn execute_with(connection: &Connection, sql: &str, deferral: &Deferral) -> Resu
         deferral.due.millis(),
         attempts.tries,
         attempts.first_at.map(|at| at.millis()),
-        serde_json::to_string(&attempts.done_parts)?,
+        serde_json::to_string(&(&attempts.done, &attempts.holds))?,
         deferral.status,
         &deferral.error,
     ))?;

@@ -652,3 +652,195 @@ fn what_a_dropped_copy_showed_is_told_to_customer_io() {
     assert_eq!(world.names(), ["identify", "Order Completed", "identify"]);
     assert_eq!(world.sent[2]["attributes"], json!({"anonymous_id": "b"}));
 }
+
+/// The scripts with this one in force instead.
+fn runner(script: &str) -> Runner {
+    let manifest = "[[stage]]\nfile = \"mine\"\n";
+    let files = [("transforms.toml", manifest), ("mine.rhai", script)];
+    let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+    Runner::new(Arc::new(Bundle::from_files(files.into()).unwrap()))
+}
+
+#[test]
+fn scripts_that_changed_while_an_event_waited_lose_none_of_its_parts_and_send_none_twice() {
+    let splits = |names: &[&str]| {
+        let parts = names.iter().map(|name| {
+            let hot = if *name == "slow" { "part.userId = \"hot\";" } else { "" };
+            format!("let part = event.copy(); part.event = \"{name}\"; {hot} parts.push(part);")
+        });
+        let parts: String = parts.collect();
+        format!(
+            "fn on_track(event, ctx) {{ if event.event != \"both\" {{ return event; }} let parts = []; {parts} parts }}"
+        )
+    };
+    #[rustfmt::skip]
+    let table: [(&str, &[&str], &[&str]); 5] = [
+        ("the same",         &["done", "slow"],          &["slow"]),
+        ("one taken out",    &["slow"],                  &["slow"]),
+        ("one put before",   &["new", "done", "slow"],   &["new", "slow"]),
+        ("turned round",     &["slow", "done"],          &["slow"]),
+        ("twice",            &["done", "done", "slow"],  &["done", "slow"]),
+    ];
+    for (what, then, expected) in table {
+        let mut world = World::new(&splits(&["done", "slow"]));
+        world.track("u", "both");
+        fail_for_minutes(&mut world);
+        assert_eq!(world.journal.pending().retry, 1, "{what}");
+        let first = world.sent.iter().find(|item| item["name"] == "done").unwrap()["id"].clone();
+        world.sent.clear();
+        world.runner = runner(&splits(then));
+        world.advance(Duration::from_secs(600));
+        world.run(fine);
+        let mut names = world.names();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{what}");
+        assert!(world.sent.iter().all(|item| item["id"] != first), "{what}: taken for a copy");
+        assert_eq!(world.journal.pending().total(), 0, "{what}");
+    }
+}
+
+#[test]
+fn who_comes_back_to_be_dropped_by_a_script_gives_up_its_business_key() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+            if event.event != "tick" { event.dedupe_by("order", event.properties.order_id); }
+            event
+        }"#,
+    );
+    let order = |user: &str, id: &str| {
+        json!({"type": "track", "event": "Order Completed", "userId": user, "messageId": id,
+            "timestamp": START, "properties": {"order_id": "1"}})
+    };
+    world.accept(order("hot", "1"));
+    fail_for_minutes(&mut world);
+    assert_eq!(world.journal.pending().retry, 1);
+    world.sent.clear();
+    world.runner = runner(
+        r#"fn on_track(event, ctx) {
+            event.dedupe_by("order", event.properties.order_id);
+            if event.userId == "hot" { return drop("a test account"); }
+            event
+        }"#,
+    );
+    world.advance(Duration::from_secs(600));
+    world.run(fine);
+    world.accept(order("u", "2"));
+    world.run(fine);
+    assert_eq!(world.names(), ["Order Completed"], "the copy takes the key over");
+}
+
+#[test]
+fn counters_of_what_scripts_drop_have_an_end() {
+    let mut world = World::new("fn on_track(event, ctx) { drop(event.event) }");
+    for number in 0..1010 {
+        world.accept(json!({"type": "track", "event": format!("reason {number}"), "userId": "u", "messageId": number}));
+    }
+    world.run(fine);
+    assert_eq!(world.total("dropped"), 1010);
+    let reasons = world.journal.totals().iter().filter(|total| total.outcome == "dropped").count();
+    assert_eq!(reasons, 1001, "a thousand, and one for all others");
+    assert_eq!(world.journal.trail("1009", 1).unwrap()[0].reason, "reason 1009");
+}
+
+#[test]
+fn what_is_not_sent_teaches_nothing() {
+    let long = "x".repeat(200);
+    let no = [
+        ("opted out", json!({"integrations": {"Customer.io": false}})),
+        ("unmappable", json!({"event": long})),
+    ];
+    for (what, change) in no {
+        let mut world = World::plain();
+        let mut first = json!({"type": "track", "event": "first", "userId": "u", "anonymousId": "a",
+            "messageId": "1", "timestamp": START});
+        first.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        world.accept(first);
+        world.accept(json!({"type": "track", "event": "second", "userId": "u", "anonymousId": "a",
+            "messageId": "2", "timestamp": START}));
+        world.run(fine);
+        assert_eq!(world.names(), ["identify", "second"], "{what}: the second one tells it");
+    }
+}
+
+#[test]
+fn a_commit_that_is_written_again_does_not_undo_a_later_one() {
+    let mut world = World::plain();
+    let mut commits = Vec::new();
+    for (user, id) in [("first", "1"), ("second", "2")] {
+        world.accept(json!({"type": "identify", "userId": user, "anonymousId": "a",
+            "messageId": id, "timestamp": START}));
+        let now = world.clock.now();
+        for mut stored in world.journal.read(Traffic::Live, world.after, 100).unwrap() {
+            world.after = Some(stored.seq);
+            let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
+            let prepared = pipeline::prepare(&world.config, &mut world.runner, call, 0, now);
+            world.core.admit(&stored, &prepared, now).unwrap();
+        }
+        for flight in world.core.poll(now) {
+            world.fly(flight, &mut fine);
+        }
+        commits.extend(world.core.take_commit());
+    }
+    let [mut first, second]: [Commit; 2] = commits.try_into().unwrap();
+    // The first one fails, the second one does not.
+    world.journal.commit(second.changes).blocking_recv().unwrap().unwrap();
+    world.core.committed(second.id);
+    world.core.again(&mut first);
+    world.journal.commit(first.changes).blocking_recv().unwrap().unwrap();
+    world.core.committed(first.id);
+    let link = world.journal.load(&[FactKey("link:a".into())], world.clock.now()).unwrap();
+    let link = &link[0].as_ref().unwrap().value;
+    assert!(link.contains("\"contested\":true"), "{link}");
+    assert_eq!((world.total("delivered"), world.journal.pending().total()), (2, 0));
+}
+
+#[test]
+fn an_anonymous_or_junk_old_id_is_nobody_to_merge() {
+    let mut world = World::plain();
+    Arc::make_mut(&mut world.config).source[0].identity.junk = vec!["test-*".into()];
+    world.core = world.restarted();
+    let alias = |previous: &str, id: &str| json!({"type": "alias", "userId": "u", "previousId": previous, "messageId": id, "timestamp": START});
+    for (user, id) in [("first", "1"), ("second", "2")] {
+        world.accept(json!({"type": "identify", "userId": user, "anonymousId": "contested",
+            "messageId": id, "timestamp": START}));
+    }
+    world.accept(json!({"type": "identify", "userId": "u", "anonymousId": "own", "messageId": "3", "timestamp": START}));
+    world.run(fine);
+    world.sent.clear();
+    for (previous, id) in [("contested", "4"), ("test-7", "5")] {
+        world.accept(alias(previous, id));
+    }
+    let mut with_both = alias("contested", "6");
+    with_both["anonymousId"] = json!("contested");
+    world.accept(with_both);
+    world.run(fine);
+    assert!(world.names().is_empty(), "{:?}", world.sent);
+    assert_eq!((world.total("dropped"), world.total("dead_lettered")), (2, 1));
+
+    world.accept(alias("own", "7"));
+    world.accept(alias("old", "8"));
+    world.run(fine);
+    assert_eq!(world.names(), ["identify", "merge"], "an anonymous id of one's own is told");
+}
+
+#[test]
+fn thousands_of_one_persons_events_out_of_line_come_back_in_order() {
+    let mut world = World::plain();
+    let count = 3000;
+    world.track("hot", "the first");
+    fail_for_minutes(&mut world);
+    for _ in 1..count {
+        world.track("hot", "one of many");
+        world.advance(Duration::from_millis(1));
+    }
+    world.run(broken_for("hot"));
+    assert_eq!(world.journal.pending().retry, count);
+    world.sent.clear();
+    for _ in 0..5 {
+        world.advance(Duration::from_secs(600));
+        world.run(fine);
+    }
+    let ids: Vec<&Value> = world.sent.iter().map(|item| &item["timestamp"]).collect();
+    assert_eq!(ids.len() as u64, count);
+    assert!(ids.is_sorted_by_key(|time| time.as_i64()));
+}
