@@ -2,6 +2,7 @@
 //!
 //! Not here: reading recordings ([`crate::fixture::bodies`]).
 
+mod against;
 mod plan;
 mod send;
 
@@ -67,6 +68,8 @@ pub struct ReplayArgs {
     /// The secret by which webhooks are signed. Default: the variable SEGUE_WEBHOOK_SECRET.
     #[arg(long, value_name = "SECRET", requires = "send")]
     webhook_secret: Option<String>,
+    #[command(flatten)]
+    compare: against::AgainstArgs,
 }
 
 /// Runs the command.
@@ -74,9 +77,10 @@ pub struct ReplayArgs {
 /// # Errors
 /// A file, the configuration or the scripts cannot be used, or sending fails for good.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    match &args.send {
-        Some(url) => send_all(args, url),
-        None => plan_all(args),
+    match (&args.send, &args.compare.against) {
+        (Some(url), _) => send_all(args, url),
+        (None, Some(against)) => against::run(args, against),
+        (None, None) => plan_all(args),
     }
 }
 

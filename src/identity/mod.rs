@@ -23,8 +23,9 @@ pub use mention::mentioned;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::memory::Moment;
+use serde_json::Value;
 
+use self::memory::Moment;
 use crate::clock::Time;
 use crate::config::{IdentityConfig, PrimaryId};
 use crate::destination::customerio::{PersonId, Subject};
@@ -132,6 +133,13 @@ pub fn resolve(
             attach(question, anonymous, (facts, now), &mut resolution)?;
         }
         (None, None) => resolution.reason = "nobody is named",
+    }
+    if resolution.subject.person.is_none() && has_property_email(question.event) {
+        // The deviation `who-it-is`: whoever moves over looks for these.
+        resolution.reason = match resolution.subject.anonymous {
+            Some(_) => "no person; properties.email may be anybody's and is not taken for one",
+            None => "nobody is named; properties.email may be anybody's and is not taken for one",
+        };
     }
     if let Some(person) = resolution.subject.person.clone() {
         learn_email(question.event, &person, facts, now, &mut resolution)?;
@@ -269,6 +277,12 @@ fn attach(
         }
     }
     Ok(())
+}
+
+/// Whether the event holds an address by which RudderStack's own integration would have attached it.
+fn has_property_email(event: &Event) -> bool {
+    let email = event.properties().and_then(|properties| properties.get("email"));
+    email.and_then(Value::as_str).is_some_and(|email| email.contains('@'))
 }
 
 /// An identify with an address: whoever was known by it alone is this person.

@@ -12,6 +12,7 @@ mod event;
 mod fingerprint;
 pub mod ids;
 pub mod names;
+pub mod personal;
 pub mod timestamp;
 
 pub use arrival::{Arrival, BatchDefaults, Ingress, RawCall, Replay, Traffic};

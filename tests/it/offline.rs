@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::support::Segue;
 
 /// What a command did.
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// A folder like the repository's root, in which commands may write.
-fn desk() -> tempfile::TempDir {
+pub fn desk() -> tempfile::TempDir {
     let desk = tempfile::tempdir().unwrap();
     for name in ["fixtures", "transforms"] {
         let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -24,7 +24,7 @@ fn desk() -> tempfile::TempDir {
     desk
 }
 
-fn segue(folder: &Path, args: &[&str]) -> Done {
+pub fn segue(folder: &Path, args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
     command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("CI");
     let output = command.output().unwrap();
@@ -35,7 +35,7 @@ fn segue(folder: &Path, args: &[&str]) -> Done {
     }
 }
 
-fn write(folder: &Path, name: &str, content: &Value) {
+pub fn write(folder: &Path, name: &str, content: &Value) {
     std::fs::write(folder.join(name), content.to_string()).unwrap();
 }
 

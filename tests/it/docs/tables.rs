@@ -8,6 +8,7 @@ use regex::Regex;
 use segue::clock::Time;
 use segue::config::{Config, SourceConfig};
 use segue::contract::{self, Kind};
+use segue::fixture::ChangeKind;
 use segue::fixture::expect::Expect;
 use segue::guard::{self, Action, Case, Class, GuardConfig, GuardRule};
 use segue::ingest::IngestError;
@@ -366,4 +367,12 @@ fn the_reference_of_helpers_is_what_the_code_says() {
         written == reference,
         "docs/helpers.md is out of date: SEGUE_UPDATE=1 cargo test --test it docs"
     );
+}
+
+#[test]
+fn every_kind_of_difference_between_bundles_is_in_the_readme() {
+    let rows = Page::read("README.md").table("change-kinds");
+    let documented: BTreeSet<String> = rows.iter().flat_map(|row| codes_in(&row[0])).collect();
+    let known = ChangeKind::ALL.map(|kind| kind.as_str().to_owned());
+    assert_eq!(documented, BTreeSet::from(known));
 }
