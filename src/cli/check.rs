@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::offline::{self, Offline};
 use crate::config::ConfigError;
-use crate::transform::{Bundle, Diagnostic, Severity};
+use crate::transform::{Bundle, Diagnostic, Severity, lints, reference};
 
 /// Check scripts, tables and configuration. Needs no secret and talks to nobody.
 ///
@@ -30,6 +30,9 @@ pub struct CheckArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Say what a lint is about, with an example of the mistake and of what is right.
+    #[arg(long, value_name = "CODE", exclusive = true)]
+    explain: Option<String>,
 }
 
 /// What was found.
@@ -43,8 +46,11 @@ struct Found {
 /// Runs the command.
 ///
 /// # Errors
-/// Nothing that is a finding; only output that cannot be written.
+/// Nothing that is a finding; only output that cannot be written, or a lint that is not there.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    if let Some(code) = &args.explain {
+        return explain(code);
+    }
     let found = check(args);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&as_json(&found))?);
@@ -58,6 +64,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn explain(code: &str) -> anyhow::Result<ExitCode> {
+    let found = lints().iter().find(|lint| lint.code.eq_ignore_ascii_case(code.trim()));
+    let Some(lint) = found else {
+        let known: Vec<&str> = lints().iter().map(|lint| lint.code).collect();
+        anyhow::bail!("there is no lint {code}; there are {}", known.join(", "));
+    };
+    print!("{}", reference::lint_page(lint));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(args: &CheckArgs) -> Found {
@@ -129,6 +145,7 @@ fn as_json(found: &Found) -> Value {
             "column": finding.column,
             "message": finding.message,
             "hint": finding.hint,
+            "corrected": finding.corrected,
             "source_line": finding.source_line,
         })
     };

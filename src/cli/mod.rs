@@ -3,6 +3,7 @@
 pub mod check;
 pub mod config;
 pub mod dead_letters;
+pub mod docs;
 pub mod emulate;
 pub mod explain;
 pub mod init;
@@ -37,6 +38,7 @@ enum Command {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Check(check::CheckArgs),
+    Docs(docs::DocsArgs),
     Config(config::ConfigArgs),
     Init(init::InitArgs),
     Replay(replay::ReplayArgs),
@@ -60,6 +62,7 @@ impl Cli {
             Command::Test(args) => test::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Docs(args) => docs::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Init(args) => init::run(&args),
             Command::Replay(args) => replay::run(&args),

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use rhai::module_resolvers::StaticModuleResolver;
 use rhai::{
-    AST, ASTFlags, ASTNode, Engine, Expr, FnAccess, ImmutableString, Module, ParseError,
-    ParseErrorType, Position, Scope, Stmt,
+    AST, ASTFlags, ASTNode, Engine, Expr, FnAccess, ImmutableString, Module, Position, Scope, Stmt,
 };
 
 use super::bundle::Bundle;
@@ -55,7 +54,8 @@ fn handler_of(call: Call) -> Option<&'static str> {
     })
 }
 
-const HANDLERS: [&str; 7] =
+/// The functions that Segue calls.
+pub(crate) const HANDLERS: [&str; 7] =
     ["on_track", "on_identify", "on_page", "on_screen", "on_group", "on_alias", FALLBACK];
 
 /// An engine with the code of a whole bundle.
@@ -134,36 +134,10 @@ fn parse_all(engine: &Engine, bundle: &Bundle) -> (BTreeMap<String, Script>, Vec
                 ast.set_source(file);
                 scripts.insert(file.to_owned(), Script { file: file.to_owned(), ast });
             }
-            Err(error) => findings.push(parse_finding(file, text, &error)),
+            Err(error) => findings.push(lint::syntax::finding(file, text, &error)),
         }
     }
     (scripts, findings)
-}
-
-fn parse_finding(file: &str, text: &str, error: &ParseError) -> Diagnostic {
-    let position = error.position();
-    let finding = Diagnostic::error(file, error.err_type().to_string()).at(
-        text,
-        position.line(),
-        position.position(),
-    );
-    match error.err_type() {
-        ParseErrorType::VariableUndefined(name) | ParseErrorType::ModuleUndefined(name)
-            if text.contains(&format!("const {name}")) =>
-        {
-            finding.with_hint(format!("in a function a constant is read as global::{name}"))
-        }
-        ParseErrorType::ModuleUndefined(name) => {
-            finding.with_hint(format!("import \"lib/{name}\" as {name};"))
-        }
-        ParseErrorType::Reserved(word) => finding.by("L004").with_hint(format!(
-            "the word {word:?} is Rhai's own; as a property write [\"{word}\"]"
-        )),
-        ParseErrorType::PropertyExpected => finding
-            .by("L004")
-            .with_hint("a word of Rhai's own, such as default, is read as p[\"default\"]"),
-        _ => finding,
-    }
 }
 
 /// What the contract demands of a file: only constants, imports and functions at the top, literal

@@ -30,6 +30,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The line as it would be right, where that can be said.
+    pub corrected: Option<String>,
 }
 
 impl Diagnostic {
@@ -44,6 +46,7 @@ impl Diagnostic {
             source_line: None,
             message: message.into(),
             hint: None,
+            corrected: None,
         }
     }
 
@@ -68,6 +71,13 @@ impl Diagnostic {
         self
     }
 
+    /// The same finding, with the line as it would be right.
+    #[must_use]
+    pub fn with_corrected(mut self, line: Option<String>) -> Self {
+        self.corrected = line;
+        self
+    }
+
     /// The same finding at a line and column of `source`, both counted from 1.
     #[must_use]
     pub fn at(mut self, source: &str, line: Option<usize>, column: Option<usize>) -> Self {
@@ -80,7 +90,8 @@ impl Diagnostic {
     }
 }
 
-/// Several lines for a terminal: what, where, the source line with a caret, and the hint.
+/// Several lines for a terminal: what, where, the source line with a caret, the hint, and the line as
+/// it would be right.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
@@ -112,6 +123,9 @@ impl fmt::Display for Diagnostic {
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {hint}")?;
         }
+        if let Some(corrected) = &self.corrected {
+            write!(f, "\n  write: {}", corrected.trim())?;
+        }
         Ok(())
     }
 }
@@ -126,11 +140,13 @@ mod tests {
         let finding = Diagnostic::error("00_names.rhai", "there is no function snake_cas")
             .by("L001")
             .at(source, Some(2), Some(5))
-            .with_hint("did you mean snake_case?");
+            .with_hint("did you mean snake_case?")
+            .with_corrected(Some("    snake_case(event.event)".into()));
         let expected = "error[L001]: there is no function snake_cas\n  \
                         --> 00_names.rhai:2:5\n   \
                         |\n 2 |     snake_cas(event.event)\n   \
-                        |     ^\n  hint: did you mean snake_case?";
+                        |     ^\n  hint: did you mean snake_case?\n  \
+                        write: snake_case(event.event)";
         assert_eq!(finding.to_string(), expected);
     }
 }

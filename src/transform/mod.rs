@@ -9,7 +9,7 @@
 //!
 //! In the order in which an event meets them: `runner` and `stages` (matching and error policy), `sandbox` (what a
 //! script may use), `handle` (the event in a script), `helpers` (functions for scripts), `results`
-//! (what a handler may return). Beside the path: `compile` and `lint` (what `check` says), [`reload`].
+//! (what a handler may return). Beside the path: `compile` and `lint` (what `check` says), [`reload`], [`reference`].
 //!
 //! Not here: what an old event may do ([`crate::guard`]), whose it is ([`crate::identity`]).
 
@@ -25,6 +25,7 @@ mod lint;
 mod made;
 pub mod manifest;
 mod mask;
+pub mod reference;
 pub mod reload;
 mod results;
 mod runner;
@@ -41,6 +42,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use error::{ScriptError, code};
 pub use helpers::{Group, Helper, helpers};
 pub use limits::Limits;
+pub use lint::{Lint, lints};
 pub use made::{
     BusinessKey, Hints, IdentifyAs, Made, Printed, Scripted, StageTrace, TraceOutcome, Violation,
     Warning,

@@ -10,13 +10,14 @@ mod tables;
 use markdown::{Page, root};
 
 /// Every document that users and engineers read.
-pub const PAGES: [&str; 7] = [
+pub const PAGES: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/mapping.md",
     "docs/migrate.md",
     "docs/helpers.md",
+    "docs/lints.md",
     "fixtures/README.md",
 ];
 

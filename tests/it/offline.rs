@@ -53,7 +53,7 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn the_example_of_every_offline_command_works() {
     let desk = desk();
-    for command in ["test", "explain", "replay", "check", "init", "config"] {
+    for command in ["test", "explain", "replay", "check", "docs", "init", "config"] {
         let help = segue(desk.path(), &[command, "--help"]).out;
         let (_, example) =
             help.split_once("Example:").unwrap_or_else(|| panic!("{command}: {help}"));
@@ -64,6 +64,19 @@ fn the_example_of_every_offline_command_works() {
         assert_eq!(done.code, 0, "{command}: {}{}", done.out, done.err);
         assert!(!done.out.is_empty(), "{command}");
     }
+}
+
+#[test]
+fn a_lint_is_explained_with_wrong_and_right() {
+    let desk = desk();
+    let done = segue(desk.path(), &["check", "--explain", "l007"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    for says in ["L007 (warning)", "Wrong:", "event.properties.copy()", "Right:"] {
+        assert!(done.out.contains(says), "{}", done.out);
+    }
+    let done = segue(desk.path(), &["check", "--explain", "L999"]);
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("L001"), "{}", done.err);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The tables of the README say what the code says: a new reason, metric or key is a new row.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use regex::Regex;
@@ -14,7 +13,8 @@ use segue::guard::{self, Action, Case, Class, GuardConfig, GuardRule};
 use segue::ingest::IngestError;
 use segue::outcome::{DeadCode, DropReason};
 use segue::spec::{Call, EventTime, Replay, TimeOrigin};
-use segue::transform::{Group, Helper, helpers};
+use segue::transform::helpers;
+use segue::transform::reference::{self, GROUPS, helpers_of};
 use serde_json::Value;
 
 use super::markdown::{Page, code, code_of, codes_in, is_test, root, sources};
@@ -297,33 +297,12 @@ fn every_violation_and_every_keyword_of_a_schema_is_in_the_readme() {
     assert_eq!(documented, contract::keywords().map(str::to_owned).collect());
 }
 
-/// The chapters of the helpers, in their order, as the documents call them.
-const GROUPS: [(Group, &str); 13] = [
-    (Group::Presence, "presence"),
-    (Group::Edit, "edit"),
-    (Group::Maps, "maps"),
-    (Group::Arrays, "arrays"),
-    (Group::Text, "text"),
-    (Group::Names, "names"),
-    (Group::Numbers, "numbers"),
-    (Group::Ids, "ids"),
-    (Group::Consent, "consent"),
-    (Group::People, "people"),
-    (Group::Time, "time"),
-    (Group::Codec, "codec"),
-    (Group::Report, "report"),
-];
-
-fn helpers_of(group: Group) -> Vec<&'static Helper> {
-    helpers().filter(|helper| helper.group == group).collect()
-}
-
 #[test]
 fn every_helper_is_in_the_readme_in_its_group() {
     let rows = Page::read("README.md").table("helpers");
     let documented: Vec<(String, Vec<String>)> =
         rows.into_iter().map(|row| (row[0].clone(), codes_in(&row[1]))).collect();
-    let names = |group| helpers_of(group).iter().map(|helper| helper.name.to_owned()).collect();
+    let names = |group| helpers_of(group).map(|helper| helper.name.to_owned()).collect();
     let known: Vec<(String, Vec<String>)> =
         GROUPS.iter().map(|(group, name)| ((*name).to_owned(), names(*group))).collect();
 
@@ -332,41 +311,20 @@ fn every_helper_is_in_the_readme_in_its_group() {
     assert_eq!(listed, helpers().count(), "a group is missing above");
 }
 
-/// The reference page of the helpers.
-fn reference() -> String {
-    let mut text = String::from(
-        "# Helpers for scripts\n\n\
-         The functions that scripts have beside [Rhai's own](https://rhai.rs/book/). This page is made from the table that registers them;\n\
-         `SEGUE_UPDATE=1 cargo test --test it docs` writes it anew. Every example is run by a test.\n\n\
-         What is in brackets can be left out. A helper that reads a value fails with the value and what was wanted; with a default as the\n\
-         last argument it never fails.\n\n",
-    );
-    for (group, name) in GROUPS {
-        let _ = writeln!(text, "## {name}\n");
-        for helper in helpers_of(group) {
-            let _ =
-                writeln!(text, "### {}\n\n`{}`\n\n{}\n", helper.name, helper.signature, helper.doc);
-            let _ = match helper.gives {
-                "" => writeln!(text, "Example: `{}`\n", helper.example),
-                gives => writeln!(text, "Example: `{}` gives `{gives}`.\n", helper.example),
-            };
-        }
-    }
-    text.trim_end().to_owned() + "\n"
-}
-
 #[test]
-fn the_reference_of_helpers_is_what_the_code_says() {
-    let file = root().join("docs/helpers.md");
-    let reference = reference();
-    if std::env::var_os("SEGUE_UPDATE").is_some() {
-        std::fs::write(&file, &reference).unwrap();
+fn the_references_of_helpers_and_lints_are_what_the_code_says() {
+    let pages = [
+        ("docs/helpers.md", reference::helpers_page()),
+        ("docs/lints.md", reference::lints_page()),
+    ];
+    for (name, page) in pages {
+        let file = root().join(name);
+        if std::env::var_os("SEGUE_UPDATE").is_some() {
+            std::fs::write(&file, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(written == page, "{name} is out of date: SEGUE_UPDATE=1 cargo test --test it docs");
     }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == reference,
-        "docs/helpers.md is out of date: SEGUE_UPDATE=1 cargo test --test it docs"
-    );
 }
 
 #[test]
