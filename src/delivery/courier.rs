@@ -295,14 +295,16 @@ impl Courier {
         }
     }
 
-    /// Items whose verdict has run out are asked about again, unless Customer.io may have them
-    /// already; answers whether there were any. They keep their place until the answer.
+    /// Items whose verdict has run out are asked about again; answers whether there were any. They
+    /// keep their place until the answer. One that Customer.io may have already is no exception: if
+    /// it has it, the id says so when it comes again; if not, it must not come too late.
     fn set_stale_aside(&mut self, items: &[ItemId], now: Time) -> bool {
         let mut any = false;
         for &id in items {
-            let stale = self.queues.entry(id).is_some_and(|entry| {
-                !entry.unknown_fate && entry.item.valid_until.is_some_and(|until| until <= now)
-            });
+            let stale = self
+                .queues
+                .entry(id)
+                .is_some_and(|entry| entry.item.valid_until.is_some_and(|until| until <= now));
             if stale {
                 self.queues.set_aside(id);
                 self.settled.push_back(Settled { id, fate: Fate::Stale });

@@ -71,8 +71,6 @@ pub struct Entry {
     pub company: usize,
     /// How often it was tried alone without success.
     pub tries: u32,
-    /// Whether Customer.io may already have processed it: then it is sent again unchanged.
-    pub unknown_fate: bool,
     /// When it was first tried without success, pauses left out.
     pub first_failed: Option<Time>,
 }
@@ -134,7 +132,6 @@ impl Queues {
             state: State::Waiting,
             company,
             tries,
-            unknown_fate: false,
             first_failed,
         };
         self.entries.insert(id, entry);

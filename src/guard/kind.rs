@@ -89,14 +89,14 @@ impl Kind {
         EXIT.contains(&canonical)
     }
 
-    /// The kind in a sentence.
-    pub(super) fn words(self) -> &'static str {
+    /// The name in metrics and reports.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Intent => "an intent event,",
-            Self::Exit => "an exit event,",
-            Self::Other => "an event,",
-            Self::Profile => "a profile update,",
-            Self::Destructive => "a deletion, suppression or merge,",
+            Self::Intent => "intent",
+            Self::Exit => "exit",
+            Self::Other => "other",
+            Self::Profile => "profile",
+            Self::Destructive => "destructive",
         }
     }
 }

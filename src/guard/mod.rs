@@ -14,6 +14,7 @@
 mod config;
 pub mod keys;
 mod kind;
+mod reason;
 pub mod replay;
 
 pub use config::{GuardConfig, GuardRule};
@@ -128,6 +129,8 @@ pub struct Verdict {
     pub rename: Option<String>,
     /// The time to use instead of the event's own, which is impossible.
     pub corrected_time: Option<EventTime>,
+    /// Whether the sender's clock was certainly wrong.
+    pub clock_wrong: bool,
     /// Whole hours between the event and now.
     pub age_hours: i64,
 }
@@ -173,6 +176,7 @@ fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let history = Age { at: history_from(time), now }.is_over(config.history_begins());
     let class = classify(case, age, history, late_after(config, case));
     let kind = Kind::of(case.call, &case.canonical);
+    let told = reason::Told { kind, class, case, age, history };
     let mut verdict = Verdict {
         class,
         action: Action::Deliver,
@@ -182,66 +186,59 @@ fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
         valid_until: None,
         rename: None,
         corrected_time,
+        clock_wrong: corrected_time.is_some() || case.time.for_age.is_some(),
         age_hours: age.hours(),
     };
     let replayed = matches!(class, Class::Replay | Class::ReplayByAge);
     if replayed && let Some(cutover) = case.cutover.filter(|cutover| time.at < *cutover) {
-        return verdict.dropped(
-            DropReason::BeforeCutover,
-            format!("the native destination delivered everything before {cutover}"),
-        );
+        let words = format!("dropped, the native destination delivered all before {cutover}");
+        return verdict.dropped(DropReason::BeforeCutover, told.so(&words, None));
     }
     if class == Class::Replay && time.origin == TimeOrigin::Received && kind != Kind::Destructive {
-        return verdict.dropped(
-            DropReason::ReplayWithoutTime,
-            "a replayed event without a readable time would count as happening now".into(),
-        );
+        let words = "dropped, without a readable time it would count as happening now";
+        return verdict.dropped(DropReason::ReplayWithoutTime, told.so(words, None));
     }
-    let rule = config.rule.iter().find(|rule| rule.matches(case, class));
+    let number = config.rule.iter().position(|rule| rule.matches(case, class));
+    let rule = number.map(|number| &config.rule[number]);
     if let Some(limit) = rule.and_then(|rule| rule.max_age)
         && (Age { at: time.age_basis(), now: case.accepted_at }).is_over(limit.duration())
     {
-        return verdict.dropped(
-            DropReason::TooOld,
-            format!("it was more than {limit} old when it came in, and a rule allows no more"),
-        );
+        let words = format!("dropped, it came in more than {limit} after it happened");
+        return verdict.dropped(DropReason::TooOld, told.so(&words, number));
     }
+    // A rule that only limits the age leaves the default for the class.
+    let ruled = number.filter(|_| rule.is_some_and(|rule| rule.action.is_some()));
     let action = rule.and_then(|rule| rule.action).unwrap_or_else(|| by_default(kind, class));
     verdict.rename = rule.and_then(|rule| rule.rename.clone());
-    let ruled = if rule.is_some() { " (by a rule)" } else { "" };
     match action {
-        Action::Park if history => {
-            verdict.reason = format!("{}: old enough to start nothing", describe(kind, class, age));
-        }
-        Action::Park => {
+        Action::Park if !history => {
             let until = history_from(time).plus(config.history_begins());
             let until = until.plus(Duration::from_millis(1));
-            verdict.action = Action::Park;
             verdict.park_until = Some(until);
-            verdict.reason = format!(
-                "{}: kept until {until}, when it can start nothing{ruled}",
-                describe(kind, class, age)
-            );
+            let words =
+                format!("kept until {until}, then sent as history that can start no campaign");
+            verdict.reason = told.so(&words, ruled);
+            verdict.action = Action::Park;
         }
         Action::ProfileOnly if kind != Kind::Profile => {
-            return verdict.dropped(
-                DropReason::ProfileOnly,
-                format!("{}: only profile updates pass{ruled}", describe(kind, class, age)),
-            );
+            let words = "dropped, only profile updates pass";
+            return verdict.dropped(DropReason::ProfileOnly, told.so(words, ruled));
         }
-        Action::Drop => {
-            let (reason, words) = match kind {
-                Kind::Destructive if rule.is_none() => (
-                    DropReason::ReplayedDestructive,
-                    "deletions, suppressions and merges are not repeated",
-                ),
-                _ => (DropReason::GuardRule, "a rule drops it"),
-            };
-            return verdict.dropped(reason, format!("{}: {words}", describe(kind, class, age)));
+        Action::Drop if kind == Kind::Destructive && ruled.is_none() => {
+            let words = "dropped, deletions, suppressions and merges are not repeated";
+            return verdict.dropped(DropReason::ReplayedDestructive, told.so(words, None));
         }
-        Action::Deliver | Action::Mark | Action::ProfileOnly => {
+        Action::Drop => return verdict.dropped(DropReason::GuardRule, told.so("dropped", ruled)),
+        Action::Park | Action::Deliver => verdict.reason = told.so(told.sent(), ruled),
+        Action::Mark => {
+            let name = verdict.rename.as_deref().map(|name| format!(" renamed {name:?},"));
+            let words = format!("marked,{} {}", name.unwrap_or_default(), told.sent());
+            verdict.reason = told.so(&words, ruled);
             verdict.action = action;
-            verdict.reason = format!("{}{ruled}", describe(kind, class, age));
+        }
+        Action::ProfileOnly => {
+            verdict.reason = told.so(told.sent(), ruled);
+            verdict.action = action;
         }
     }
     verdict
@@ -256,15 +253,20 @@ impl Verdict {
     }
 }
 
-/// A time further ahead than clocks go wrong is none: the time of receipt stands in.
+/// A time further ahead than clocks go wrong is none: the corrected one stands in where there is one,
+/// else the time of receipt.
 fn possible_time(config: &GuardConfig, case: &Case) -> (EventTime, Option<EventTime>) {
     let time = case.time;
     let ahead = time.at.millis_since(case.accepted_at);
     if i128::from(ahead) <= config.future_after.duration().as_millis().cast_signed() {
         return (time, None);
     }
-    let received = EventTime { at: case.received_at, origin: TimeOrigin::Received, for_age: None };
-    (received, Some(received))
+    let possible = match time.for_age.filter(|at| *at <= case.accepted_at) {
+        // How wrong the clock was is known, and so is when it happened.
+        Some(at) => EventTime { at, origin: TimeOrigin::Corrected, for_age: None },
+        None => EventTime { at: case.received_at, origin: TimeOrigin::Received, for_age: None },
+    };
+    (possible, Some(possible))
 }
 
 fn classify(case: &Case, age: Age, history: bool, late_after: Duration) -> Class {
@@ -302,27 +304,6 @@ impl Age {
     fn hours(self) -> i64 {
         self.now.millis_since(self.at) / 3_600_000
     }
-
-    fn words(self) -> String {
-        let minutes = self.now.millis_since(self.at) / 60_000;
-        match minutes {
-            ..1 => "just happened".into(),
-            1..120 => format!("{minutes} min old"),
-            120..4320 => format!("{} h old", minutes / 60),
-            _ => format!("{} days old", minutes / 1440),
-        }
-    }
-}
-
-fn describe(kind: Kind, class: Class, age: Age) -> String {
-    let class = match class {
-        Class::Live => "live",
-        Class::Late => "late",
-        Class::Historical => "history",
-        Class::ReplayByAge => "received long ago",
-        Class::Replay => "part of a replay",
-    };
-    format!("{} {class}, {}", kind.words(), age.words())
 }
 
 #[cfg(test)]

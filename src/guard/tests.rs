@@ -294,3 +294,46 @@ fn a_mark_is_made_again_when_it_would_say_something_else() {
     let until = verdict.valid_until.unwrap();
     assert_eq!(judge(&config, &late, until).rename.as_deref(), Some("Old"));
 }
+
+#[test]
+fn a_verdict_is_a_sentence_for_whoever_runs_the_campaigns() {
+    let ruled: GuardConfig = toml::from_str(
+        "[[rule]]\nevent = \"Quiz *\"\naction = \"drop\"\n[[rule]]\nevent = \"Order *\"\naction = \"mark\"\nrename = \"Old order\"",
+    )
+    .unwrap();
+    let plain = GuardConfig::default();
+    let named = Some(Replay::Flagged { label: Some("march".into()) });
+    let kept =
+        "kept until 2026-03-17T11:00:00.001Z, then sent as history that can start no campaign";
+    let mut wrong_clock = case(&event(Call::Track, "Added to Cart", 0), None);
+    wrong_clock.time.for_age = Some(Time::from_millis(now().millis() - 120 * 60_000));
+    #[rustfmt::skip]
+    let table: [(&GuardConfig, Case, String); 7] = [
+        (&plain, case(&event(Call::Track, "Order Completed", 0), None),
+            "order, refund, cancellation or subscription, just happened: sent, it can start campaigns".into()),
+        (&plain, case(&event(Call::Track, "Added to Cart", 120), None),
+            format!("browsing, cart or checkout, 2 h ago, late: {kept}")),
+        (&plain, case(&event(Call::Track, "Added to Cart", 120), named.clone()),
+            format!("browsing, cart or checkout, 2 h ago, part of the replay \"march\": {kept}")),
+        (&plain, case(&event(Call::Track, "Quiz", 74 * 60), named),
+            "behaviour, 3 days ago, part of the replay \"march\": sent with its true time, too old to start a campaign".into()),
+        (&ruled, case(&event(Call::Track, "Quiz 1", 1), None), "behaviour, 1 min ago: dropped (guard rule 1)".into()),
+        (&ruled, case(&event(Call::Track, "Order Completed", 3), None),
+            "order, refund, cancellation or subscription, 3 min ago: marked, renamed \"Old order\", sent, it can start campaigns (guard rule 2)".into()),
+        (&plain, wrong_clock, "browsing, cart or checkout, 2 h ago, late: kept until 2026-03-17T13:00:00.001Z, then sent as history that can \
+            start no campaign; its device's clock was wrong, and what it was wrong by is taken off its age".into()),
+    ];
+    for (config, case, sentence) in table {
+        assert_eq!(judge(config, &case, now()).reason, sentence);
+    }
+}
+
+#[test]
+fn an_impossible_time_gives_way_to_the_corrected_one_where_that_is_known() {
+    let mut cart = case(&event(Call::Track, "Added to Cart", -4 * 24 * 60), None);
+    cart.time.for_age = Some(Time::from_millis(now().millis() - 10 * 3_600_000));
+    let verdict = judge(&GuardConfig::default(), &cart, now());
+    assert_eq!(verdict.action, Action::Park, "ten hours old, whatever the device says");
+    assert!(verdict.clock_wrong);
+    assert_eq!(verdict.corrected_time.unwrap().at, cart.time.for_age.unwrap());
+}

@@ -164,6 +164,11 @@ impl Event {
                 .ok_or("the script returned an event whose timestamp cannot be read as a time")?,
         };
         fields.insert("timestamp".into(), Value::String(at.to_string()));
+        // The same moment in other words, or none: what is known about the time stays known, above
+        // all that it is only the time of receipt.
+        if at == self.time.at {
+            return Ok(self.time);
+        }
         Ok(EventTime { at, origin: TimeOrigin::Given, for_age: None })
     }
 

@@ -11,6 +11,7 @@ mod crash;
 mod delivery;
 mod docs;
 mod fixtures;
+mod misfires;
 mod offline;
 mod relay;
 mod scripts;

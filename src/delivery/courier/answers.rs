@@ -47,22 +47,22 @@ impl Courier {
                     // The credentials are right: something in it is refused on the way, by a firewall
                     // for example, and must not stop everybody again and again.
                     [one] if self.is_vouched_for(now) => {
-                        self.back_off(*one, Some(status), false, now);
+                        self.back_off(*one, Some(status), now);
                     }
-                    many if self.is_vouched_for(now) => self.halve(many, false),
+                    many if self.is_vouched_for(now) => self.halve(many),
                     _ => self.pause(&items, status, now),
                 }
             }
             Answer::TryAgain { status: Some(429), retry_after, .. } => {
                 self.breaker.answered();
                 self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
-                self.return_all(&items, false);
+                self.return_all(&items);
             }
-            Answer::TryAgain { status, retry_after, unknown_fate } => {
+            Answer::TryAgain { status, retry_after, .. } => {
                 if let Some(after) = retry_after {
                     self.rate.hold(now.plus(after));
                 }
-                self.try_again(&items, status, unknown_fate, now);
+                self.try_again(&items, status, now);
             }
         }
     }
@@ -93,51 +93,46 @@ impl Courier {
         match items {
             [] => {}
             [one] => self.settle(*one, fate),
-            _ => self.halve(items, false),
+            _ => self.halve(items),
         }
     }
 
-    fn halve(&mut self, items: &[ItemId], unknown_fate: bool) {
+    fn halve(&mut self, items: &[ItemId]) {
         let company = (items.len() / 2).max(1);
         for &id in items {
-            self.queues.came_back(id, None, |entry| {
-                entry.company = company;
-                entry.unknown_fate |= unknown_fate;
-            });
+            self.queues.came_back(id, None, |entry| entry.company = company);
         }
     }
 
-    fn return_all(&mut self, items: &[ItemId], unknown_fate: bool) {
+    fn return_all(&mut self, items: &[ItemId]) {
         for &id in items {
-            self.queues.came_back(id, None, |entry| entry.unknown_fate |= unknown_fate);
+            self.queues.came_back(id, None, |_| {});
         }
     }
 
     /// A failure that may pass. The batch is sent again in halves, down to one item; then only its
     /// person waits. A probe of the breaker goes the same way: an item that fails all the time must
     /// not be the only one that is ever tried.
-    fn try_again(&mut self, items: &[ItemId], status: Option<u16>, unknown_fate: bool, now: Time) {
+    fn try_again(&mut self, items: &[ItemId], status: Option<u16>, now: Time) {
         let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
         match items {
             [one] if outage => {
                 // An outage is nobody's fault, and uses up nobody's budget.
                 let until = now.plus(self.jitter.wait(SHORT_WAIT));
-                self.queues
-                    .came_back(*one, Some(until), |entry| entry.unknown_fate |= unknown_fate);
+                self.queues.came_back(*one, Some(until), |_| {});
             }
-            [one] => self.back_off(*one, status, unknown_fate, now),
-            _ => self.halve(items, unknown_fate),
+            [one] => self.back_off(*one, status, now),
+            _ => self.halve(items),
         }
     }
 
     /// One item alone failed: it waits, and its person with it; after a while, out of line.
-    fn back_off(&mut self, id: ItemId, status: Option<u16>, unknown_fate: bool, now: Time) {
+    fn back_off(&mut self, id: ItemId, status: Option<u16>, now: Time) {
         let at = self.without_pauses(now);
         let mut tries = 0;
         let mut first = at;
         self.queues.came_back(id, None, |entry: &mut Entry| {
             entry.tries += 1;
-            entry.unknown_fate |= unknown_fate;
             tries = entry.tries;
             first = *entry.first_failed.get_or_insert(at);
         });
@@ -182,7 +177,7 @@ impl Courier {
 
     /// Refused credentials are nobody's fault: everything waits, nothing is lost.
     fn pause(&mut self, items: &[ItemId], status: u16, now: Time) {
-        self.return_all(items, false);
+        self.return_all(items);
         if self.pause.is_none() {
             tracing::error!(
                 status,
