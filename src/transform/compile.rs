@@ -13,6 +13,7 @@ use rhai::{
 use super::bundle::Bundle;
 use super::diagnostic::Diagnostic;
 use super::error::locate;
+use super::frame::Frame;
 use super::handle::register::register_property;
 use super::lint;
 use super::manifest::{Mode, is_stage_file};
@@ -29,8 +30,8 @@ pub(crate) struct StageCode {
     pub(crate) index: usize,
     pub(crate) name: ImmutableString,
     pub(crate) ast: AST,
-    /// Whether the top level has constants or imports, which must be there when a handler runs.
-    pub(crate) evaluates: bool,
+    /// What the calls of its handlers share.
+    pub(crate) frame: Frame,
     handlers: BTreeSet<&'static str>,
 }
 
@@ -100,7 +101,7 @@ pub(crate) fn program(bundle: &Arc<Bundle>) -> Result<Program, Vec<Diagnostic>> 
             index,
             name: stage.name.as_str().into(),
             ast: script.ast.clone(),
-            evaluates: !script.ast.statements().is_empty(),
+            frame: Frame::default(),
             handlers: handlers(&script.ast),
         })
     });

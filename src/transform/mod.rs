@@ -7,7 +7,7 @@
 //! result. They reach nothing but their event, are stopped by limits ([`Limits`]), and whatever they
 //! do wrong ends as a [`ScriptError`] with file and line; the original event is untouched.
 //!
-//! In the order in which an event meets them: `runner` and `stages` (matching and error policy), `sandbox` (what a
+//! In the order in which an event meets them: `runner` and `stages` (matching and error policy), `frame` (the call), `sandbox` (what a
 //! script may use), `handle` (the event in a script), `helpers` (functions for scripts), `results`
 //! (what a handler may return). Beside the path: `compile` and `lint` (what `check` says), [`reload`], [`reference`].
 //!
@@ -18,6 +18,7 @@ mod bundle;
 mod compile;
 mod diagnostic;
 mod error;
+mod frame;
 mod handle;
 mod helpers;
 mod limits;

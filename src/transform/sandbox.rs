@@ -14,6 +14,7 @@ use rhai::packages::{
 };
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, OptimizationLevel};
 
+use super::frame;
 use super::handle::register as handles;
 use super::helpers::{self, arities, replace_within};
 use super::limits::Limits;
@@ -77,7 +78,7 @@ pub(crate) fn follow_steps(engine: &mut Engine, session: &Rc<Session>) {
 fn set_limits(engine: &mut Engine, limits: &Limits) {
     engine
         .set_max_operations(limits.operations)
-        .set_max_call_levels(CALL_LEVELS)
+        .set_max_call_levels(CALL_LEVELS + frame::CALL_LEVELS)
         .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
         .set_max_string_size(limits.string_bytes)
         .set_max_array_size(limits.elements)

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use rhai::{CallFnOptions, Dynamic, Scope};
+use rhai::Dynamic;
 use serde_json::Value;
 
 use super::blame;
@@ -245,15 +245,8 @@ impl Run<'_> {
             self.bundle.hash().into(),
         );
         let arguments = (Dynamic::from(item.event.clone()), Dynamic::from(ctx));
-        let options = CallFnOptions::new().eval_ast(stage.evaluates);
         let called = catch_unwind(AssertUnwindSafe(|| {
-            self.program.engine.call_fn_with_options::<Dynamic>(
-                options,
-                &mut Scope::new(),
-                &stage.ast,
-                handler,
-                arguments,
-            )
+            stage.frame.call(&self.program.engine, &stage.ast, handler, arguments)
         }));
         let stopped = session.watch.stopped();
         if !self.program.follows_steps {
