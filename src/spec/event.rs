@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fingerprint, Object, ids, timestamp};
+use super::{Fingerprint, Object, field, ids, timestamp};
 use crate::clock::Time;
 use crate::outcome::{DeadCode, DeadLetter, Stage};
 
@@ -35,16 +35,17 @@ impl Call {
 
     /// Reads a `type`, whatever its case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name.trim().to_ascii_lowercase().as_str() {
-            "identify" => Self::Identify,
-            "track" => Self::Track,
-            "page" => Self::Page,
-            "screen" => Self::Screen,
-            "group" => Self::Group,
-            "alias" => Self::Alias,
-            "delete" => Self::Delete,
-            _ => return None,
-        })
+        let name = name.trim();
+        let calls = [
+            Self::Track,
+            Self::Identify,
+            Self::Page,
+            Self::Screen,
+            Self::Group,
+            Self::Alias,
+            Self::Delete,
+        ];
+        calls.into_iter().find(|call| call.as_str().eq_ignore_ascii_case(name))
     }
 
     /// The name as in `type`.
@@ -123,7 +124,7 @@ impl Event {
     pub fn rewritten(&self, mut fields: Object, child: u32) -> Result<Self, DeadLetter> {
         let wrong =
             |message: String| DeadLetter::new(DeadCode::ScriptResult, Stage::Transform, message);
-        let call = match fields.get("type").and_then(Value::as_str).and_then(Call::from_name) {
+        let call = match field(&fields, "type").and_then(Value::as_str).and_then(Call::from_name) {
             Some(call) => call,
             None => {
                 let known = Call::NAMES.join(", ");
@@ -133,7 +134,7 @@ impl Event {
             }
         };
         for name in ["properties", "traits", "context", "integrations"] {
-            match fields.get(name) {
+            match field(&fields, name) {
                 None | Some(Value::Object(_)) => {}
                 Some(Value::Null) => {
                     fields.shift_remove(name);
@@ -147,14 +148,16 @@ impl Event {
         }
         ids::normalise(&mut fields);
         let time = self.time_after_script(&mut fields).map_err(wrong)?;
-        fields.entry("messageId").or_insert_with(|| Value::String(self.message_id().to_owned()));
+        if field(&fields, "messageId").is_none() {
+            fields.insert("messageId".into(), Value::String(self.message_id().to_owned()));
+        }
         let fingerprint = self.fingerprint.child(child);
         Ok(Self { call, fields, time, received_at: self.received_at, fingerprint })
     }
 
     fn time_after_script(&self, fields: &mut Object) -> Result<EventTime, String> {
-        let before = self.fields.get("timestamp");
-        let after = fields.get("timestamp");
+        let before = field(&self.fields, "timestamp");
+        let after = field(fields, "timestamp");
         if after == before {
             return Ok(self.time);
         }
@@ -275,7 +278,7 @@ impl Event {
 
     /// `context.traits`, where there are any.
     pub fn context_traits(&self) -> Option<&Object> {
-        self.context()?.get("traits")?.as_object()
+        field(self.context()?, "traits")?.as_object()
     }
 
     /// `integrations`, where there are any.
@@ -284,10 +287,10 @@ impl Event {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.fields.get(name)?.as_str()
+        field(&self.fields, name)?.as_str()
     }
 
     fn object(&self, name: &str) -> Option<&Object> {
-        self.fields.get(name)?.as_object()
+        field(&self.fields, name)?.as_object()
     }
 }

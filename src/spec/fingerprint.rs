@@ -7,7 +7,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Arrival, Object};
+use super::{Arrival, Object, field};
 
 /// 128 bits of a SHA-256 over a call as it arrived.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -20,29 +20,30 @@ impl Fingerprint {
         match arrival.call {
             Some(call) => hash.update(call.as_str()),
             None => {
-                let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+                let kind = field(fields, "type").and_then(Value::as_str).unwrap_or_default();
                 hash.update(kind.to_ascii_lowercase());
             }
         }
         for name in ["event", "name", "messageId", "userId", "anonymousId", "groupId", "previousId"]
         {
             hash.update([0]);
-            feed(&mut hash, fields.get(name).unwrap_or(&Value::Null));
+            feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
         }
         for name in ["properties", "traits"] {
             hash.update([1]);
-            feed(&mut hash, fields.get(name).unwrap_or(&Value::Null));
+            feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
         }
-        if !fields.contains_key("traits")
-            && let Some(traits) = fields.get("context").and_then(|context| context.get("traits"))
+        if field(fields, "traits").is_none()
+            && let Some(context) = field(fields, "context").and_then(Value::as_object)
+            && let Some(traits) = field(context, "traits")
         {
             feed(&mut hash, traits);
         }
-        if !matches!(fields.get("messageId"), Some(Value::String(_) | Value::Number(_))) {
+        if !matches!(field(fields, "messageId"), Some(Value::String(_) | Value::Number(_))) {
             // Without a message id only time tells two equal calls apart.
             for name in ["timestamp", "originalTimestamp"] {
                 hash.update([2]);
-                feed(&mut hash, fields.get(name).unwrap_or(&Value::Null));
+                feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
             }
         }
         Self::finish(hash)

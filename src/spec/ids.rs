@@ -6,7 +6,7 @@
 
 use serde_json::{Number, Value};
 
-use super::Object;
+use super::{Object, field};
 
 /// Texts that are certainly a missing value.
 const JUNK: [&str; 5] = ["null", "undefined", "[object Object]", "NaN", "nil"];
@@ -24,7 +24,7 @@ pub(super) fn normalise(fields: &mut Object) {
 }
 
 fn rewrite(fields: &mut Object, name: &str, read: fn(&Value) -> Option<String>) {
-    let Some(value) = fields.get(name) else { return };
+    let Some(value) = field(fields, name) else { return };
     match (value, read(value)) {
         (Value::String(old), Some(new)) if *old == new => {}
         (_, Some(id)) => {

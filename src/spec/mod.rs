@@ -12,12 +12,14 @@ mod event;
 mod fingerprint;
 pub mod ids;
 pub mod names;
+mod object;
 pub mod personal;
 pub mod timestamp;
 
 pub use arrival::{Arrival, BatchDefaults, Ingress, RawCall, Replay, Traffic};
 pub use event::{Call, Event, EventTime, TimeOrigin};
 pub use fingerprint::Fingerprint;
+pub(crate) use object::{field, field_mut};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -80,7 +82,7 @@ pub fn normalise(call: &mut RawCall, vendor: Vendor) -> Result<Event, DeadLetter
         lift_context_traits(kind, &mut fields);
     }
     let times = timestamp::read(vendor, arrival, &fields);
-    if !ids::is_present(fields.get("messageId")) {
+    if !ids::is_present(field(&fields, "messageId")) {
         fields.insert("messageId".into(), Value::String(fingerprint.message_id()));
     }
     fields.insert("type".into(), Value::String(kind.as_str().into()));
@@ -98,7 +100,7 @@ fn read_call(arrival: &Arrival, fields: &Object) -> Result<Call, DeadLetter> {
         let message = format!("{said}; expected one of {}", Call::NAMES.join(", "));
         Err(DeadLetter::new(DeadCode::UnknownType, Stage::Spec, message))
     };
-    match fields.get("type") {
+    match field(fields, "type") {
         Some(Value::String(name)) => match Call::from_name(name) {
             Some(call) => Ok(call),
             None => unknown(format!("type {:?} is not known", shortened(name))),
@@ -115,7 +117,7 @@ fn shortened(text: &str) -> String {
 
 /// `null` is absent; anything else that is not an object cannot be mapped.
 fn expect_object(fields: &mut Object, name: &str) -> Result<(), DeadLetter> {
-    match fields.get(name) {
+    match field(fields, name) {
         None | Some(Value::Object(_)) => Ok(()),
         Some(Value::Null) => {
             fields.shift_remove(name);

@@ -11,7 +11,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{Arrival, EventTime, Ingress, Object, TimeOrigin, Vendor};
+use super::{Arrival, EventTime, Ingress, Object, TimeOrigin, Vendor, field};
 use crate::clock::Time;
 
 /// A device whose clock is this far off is not believed about the age of its events.
@@ -25,24 +25,24 @@ pub(super) struct Times {
 
 /// Reads the times of a call by its vendor's rules.
 pub(super) fn read(vendor: Vendor, arrival: &Arrival, fields: &Object) -> Times {
-    let field = |name: &str| fields.get(name).and_then(parse);
+    let time = |name: &str| field(fields, name).and_then(parse);
     let received_at = match arrival.ingress {
         Ingress::Api => arrival.accepted_at,
-        Ingress::Webhook => field("receivedAt")
+        Ingress::Webhook => time("receivedAt")
             .filter(|said| said.millis_since(arrival.accepted_at) < 300_000)
             .unwrap_or(arrival.accepted_at),
     };
-    let original = field("originalTimestamp").or_else(|| field("timestamp"));
-    let sent = field("sentAt");
+    let original = time("originalTimestamp").or_else(|| time("timestamp"));
+    let sent = time("sentAt");
     let corrected = original.zip(sent).map(|(original, sent)| {
         Time::from_millis(received_at.millis().saturating_sub(sent.millis_since(original)))
     });
     let stated = match (vendor, arrival.ingress) {
         // The SDK's own `timestamp` is what Segment calls `originalTimestamp`: not yet corrected.
         (Vendor::Segment, Ingress::Api) => None,
-        (Vendor::Rudderstack, Ingress::Api) => field("timestamp"),
+        (Vendor::Rudderstack, Ingress::Api) => time("timestamp"),
         // A vendor's webhook passes on what was corrected already.
-        (_, Ingress::Webhook) => field("timestamp").or(original),
+        (_, Ingress::Webhook) => time("timestamp").or(original),
     };
     let event = match (stated, corrected, original) {
         (Some(at), _, _) => given(at, vendor, sent, received_at, corrected),
@@ -51,7 +51,7 @@ pub(super) fn read(vendor: Vendor, arrival: &Arrival, fields: &Object) -> Times 
         (None, None, None) => {
             // Without a time of receipt the time of sending is nearer to the event than now is.
             let at = match arrival.ingress {
-                Ingress::Webhook if field("receivedAt").is_none() => {
+                Ingress::Webhook if time("receivedAt").is_none() => {
                     sent.filter(|sent| *sent < received_at).unwrap_or(received_at)
                 }
                 _ => received_at,

@@ -8,7 +8,7 @@ use rhai::Dynamic;
 use serde_json::Value;
 
 use super::{ArrayHandle, MAX_DEPTH, Node, Opened, Refusal, convert};
-use crate::spec::Object;
+use crate::spec::{Object, field, field_mut};
 use crate::transform::limits::Budget;
 
 /// A handle on a map of the event. Copies of the handle are the same map.
@@ -70,7 +70,7 @@ impl MapHandle {
         {
             return data.open[at].1.read();
         }
-        match data.fields.get_mut(key) {
+        match field_mut(&mut data.fields, key) {
             None => Dynamic::UNIT,
             Some(value @ (Value::Object(_) | Value::Array(_))) => {
                 let node = Node::open(value.take(), self.0.depth.get() + 1, self.0.frozen);
@@ -88,7 +88,7 @@ impl MapHandle {
         if let Some(at) = data.open_at(key) {
             return data.open[at].1.opened();
         }
-        match data.fields.get_mut(key) {
+        match field_mut(&mut data.fields, key) {
             Some(value @ (Value::Object(_) | Value::Array(_))) => {
                 let node = Node::open(value.take(), self.0.depth.get() + 1, self.0.frozen);
                 let opened = node.opened();
@@ -110,7 +110,7 @@ impl MapHandle {
     /// Lets `read` look at a field that holds a scalar, without making a script's value of it.
     pub(crate) fn with_scalar<R>(&self, key: &str, read: impl FnOnce(&Value) -> R) -> Option<R> {
         let data = self.0.data.borrow();
-        match data.fields.get(key) {
+        match field(&data.fields, key) {
             None | Some(Value::Object(_) | Value::Array(_)) => None,
             Some(_) if data.open_at(key).is_some() => None,
             Some(value) => Some(read(value)),
@@ -119,13 +119,13 @@ impl MapHandle {
 
     /// Whether the field is there, be it `null`.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.data.borrow().fields.contains_key(key)
+        field(&self.0.data.borrow().fields, key).is_some()
     }
 
     /// Whether the field is absent or `null`.
     pub(crate) fn is_nothing(&self, key: &str) -> bool {
         let data = self.0.data.borrow();
-        match data.fields.get(key) {
+        match field(&data.fields, key) {
             None => true,
             Some(Value::Null) => data.open_at(key).is_none(),
             Some(_) => false,
@@ -137,7 +137,7 @@ impl MapHandle {
         let data = self.0.data.borrow();
         match data.open_at(key) {
             Some(at) => matches!(data.open[at].1, Node::Map(_)),
-            None => data.fields.get(key).is_some_and(Value::is_object),
+            None => field(&data.fields, key).is_some_and(Value::is_object),
         }
     }
 
@@ -179,7 +179,7 @@ impl MapHandle {
         if let Some(at) = data.open_at(key) {
             data.open.swap_remove(at);
         }
-        match data.fields.get_mut(key) {
+        match field_mut(&mut data.fields, key) {
             Some(slot) => *slot = value,
             None => {
                 data.fields.insert(key.to_owned(), value);
@@ -192,7 +192,7 @@ impl MapHandle {
         let data = self.0.data.borrow();
         match data.open_at(key) {
             Some(at) => data.open[at].1.is_same(value),
-            None => match data.fields.get(key) {
+            None => match field(&data.fields, key) {
                 Some(own) => convert::same_scalar(own, value),
                 // Rhai writes back what it read, also where nothing was.
                 None => value.is_unit(),
@@ -240,7 +240,7 @@ impl MapHandle {
     pub(crate) fn take(&self) -> Object {
         let Data { mut fields, open } = std::mem::take(&mut *self.0.data.borrow_mut());
         for (key, node) in open {
-            if let Some(slot) = fields.get_mut(&key) {
+            if let Some(slot) = field_mut(&mut fields, &key) {
                 *slot = node.into_value();
             }
         }
@@ -252,7 +252,7 @@ impl MapHandle {
         let data = self.0.data.borrow();
         let mut fields = data.fields.clone();
         for (key, node) in &data.open {
-            if let Some(slot) = fields.get_mut(key) {
+            if let Some(slot) = field_mut(&mut fields, key) {
                 *slot = node.copy();
             }
         }
