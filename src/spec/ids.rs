@@ -17,38 +17,56 @@ pub(super) const PERSON_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousI
 /// Makes every id field of a call a text, or removes it.
 pub(super) fn normalise(fields: &mut Object) {
     for name in PERSON_FIELDS {
-        rewrite(fields, name, person_id);
+        rewrite(fields, name, names_a_person, person_id);
     }
-    rewrite(fields, "groupId", text_id);
-    rewrite(fields, "messageId", text_id);
+    rewrite(fields, "groupId", is_not_blank, text_id);
+    rewrite(fields, "messageId", is_not_blank, text_id);
 }
 
-fn rewrite(fields: &mut Object, name: &str, read: fn(&Value) -> Option<String>) {
+/// A text that `keeps` accepts stays as it is; anything else is what `read` makes of it.
+fn rewrite(
+    fields: &mut Object,
+    name: &str,
+    keeps: fn(&str) -> bool,
+    read: fn(&Value) -> Option<String>,
+) {
     let Some(value) = field(fields, name) else { return };
-    match (value, read(value)) {
-        (Value::String(old), Some(new)) if *old == new => {}
-        (_, Some(id)) => {
+    if value.as_str().is_some_and(keeps) {
+        return;
+    }
+    match read(value) {
+        Some(id) => {
             fields.insert(name.into(), Value::String(id));
         }
-        (_, None) => {
+        None => {
             fields.shift_remove(name);
         }
     }
+}
+
+fn is_not_blank(text: &str) -> bool {
+    !text.trim().is_empty()
 }
 
 /// Reads the id of a person: a text that is not blank and not junk, or a number other than 0.
 pub fn person_id(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) if number.as_f64() == Some(0.0) => None,
-        Value::String(text) if JUNK.contains(&text.trim()) => None,
+        Value::String(text) => names_a_person(text).then(|| text.clone()),
         other => text_id(other),
     }
+}
+
+/// Whether a text can be the id of a person: it is not blank and not junk.
+pub fn names_a_person(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && !JUNK.contains(&text)
 }
 
 /// Reads the id of a message, a group or an object: a text that is not blank, or a number.
 pub fn text_id(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::String(text) if is_not_blank(text) => Some(text.clone()),
         Value::Number(number) => Some(number_text(number)),
         _ => None,
     }

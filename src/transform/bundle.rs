@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use indexmap::IndexMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -22,13 +23,16 @@ const LARGEST_FOLDER: u64 = 64 << 20;
 /// Of a stage's last 32 calls, so many may hit the deadline before the stage is suspended.
 const MOST_TIMEOUTS: u32 = 8;
 
+/// A lookup table, in the order of its file.
+pub(crate) type Table = IndexMap<String, Value, foldhash::fast::RandomState>;
+
 /// Everything that scripts need, shared by all script threads.
 #[derive(Debug)]
 pub struct Bundle {
     hash: String,
     manifest: Manifest,
     sources: BTreeMap<String, String>,
-    tables: BTreeMap<String, Object>,
+    tables: BTreeMap<String, Table>,
     contracts: Contracts,
     warnings: Vec<Diagnostic>,
     decimal: Option<super::helpers::Decimal>,
@@ -87,6 +91,7 @@ impl Bundle {
         let contracts = super::schemas::read(&texts, manifest.contracts, &mut findings);
         let decimal = decimal_of(var("locale"), &texts, &mut findings);
         let region = region_of(var("default_region"), &texts, &mut findings);
+        check_tables(&manifest, &tables, &texts, &mut findings);
         let timeouts = manifest.stages.iter().map(|_| AtomicU32::new(0)).collect();
         let mut bundle = Self {
             hash,
@@ -189,7 +194,7 @@ impl Bundle {
     }
 
     /// A lookup table by name.
-    pub(crate) fn table(&self, name: &str) -> Option<&Object> {
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
         self.tables.get(name)
     }
 
@@ -304,7 +309,7 @@ fn read_folder(
 fn read_tables(
     texts: &BTreeMap<String, String>,
     findings: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, Object> {
+) -> BTreeMap<String, Table> {
     let mut tables = BTreeMap::new();
     for (file, text) in texts {
         let Some(name) = file.strip_prefix("data/") else { continue };
@@ -329,9 +334,25 @@ fn read_tables(
     tables
 }
 
-fn read_json_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
+/// Stages match by tables that are there.
+fn check_tables(
+    manifest: &Manifest,
+    tables: &BTreeMap<String, Table>,
+    texts: &BTreeMap<String, String>,
+    findings: &mut Vec<Diagnostic>,
+) {
+    let text = texts.get(manifest::FILE).map_or("", String::as_str);
+    let named = manifest.stages.iter().filter_map(Stage::event_in);
+    for table in named.filter(|table| !tables.contains_key(*table)) {
+        let known: Vec<&str> = tables.keys().map(String::as_str).collect();
+        let finding = manifest::place(text, table, format!("there is no table {table:?} in data/"));
+        findings.push(finding.by("L014").with_hint(format!("there are {}", known.join(", "))));
+    }
+}
+
+fn read_json_table(file: &str, text: &str) -> Result<Table, Box<Diagnostic>> {
     match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(table)) => Ok(table),
+        Ok(Value::Object(table)) => Ok(table.into_iter().collect()),
         Ok(_) => Err(Box::new(Diagnostic::error(file, "a table must be one JSON object"))),
         Err(error) => {
             let message = error.to_string();
@@ -342,7 +363,7 @@ fn read_json_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
     }
 }
 
-fn read_csv_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
+fn read_csv_table(file: &str, text: &str) -> Result<Table, Box<Diagnostic>> {
     let failed = |error: csv::Error| {
         let line = error.position().and_then(|position| usize::try_from(position.line()).ok());
         Diagnostic::error(file, error.to_string()).at(text, line, None)
@@ -353,7 +374,7 @@ fn read_csv_table(file: &str, text: &str) -> Result<Object, Box<Diagnostic>> {
         let finding = Diagnostic::error(file, "a table needs a key column and a value column");
         return Err(Box::new(finding.at(text, Some(1), None)));
     }
-    let mut table = Object::new();
+    let mut table = Table::default();
     for row in reader.records() {
         let row = row.map_err(failed)?;
         let mut cells = row.iter();

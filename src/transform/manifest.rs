@@ -72,6 +72,8 @@ pub struct Stage {
 struct Filter {
     calls: Vec<Call>,
     events: Vec<Pattern>,
+    /// A table in `data/` whose keys are the canonical keys of the events.
+    event_in: Option<String>,
     sources: BTreeSet<String>,
     platforms: Vec<Vendor>,
 }
@@ -99,7 +101,12 @@ impl Stage {
 
     /// Whether the event's name matters to this stage.
     pub(crate) fn asks_for_names(&self) -> bool {
-        !self.filter.events.is_empty()
+        !self.filter.events.is_empty() || self.filter.event_in.is_some()
+    }
+
+    /// The table that must know the event's canonical key.
+    pub(crate) fn event_in(&self) -> Option<&str> {
+        self.filter.event_in.as_deref()
     }
 }
 
@@ -227,6 +234,7 @@ struct WrittenStage {
 struct WrittenFilter {
     r#type: Vec<String>,
     event: Vec<String>,
+    event_in: Option<String>,
     source: BTreeSet<String>,
     platform: Vec<Vendor>,
 }
@@ -284,6 +292,7 @@ impl Stage {
 
 fn read_filter(written: &WrittenFilter, text: &str, findings: &mut Vec<Diagnostic>) -> Filter {
     let mut filter = Filter {
+        event_in: written.event_in.clone(),
         sources: written.source.clone(),
         platforms: written.platform.clone(),
         ..Filter::default()
@@ -340,7 +349,7 @@ fn toml_error(text: &str, error: &toml::de::Error) -> Diagnostic {
 }
 
 /// A finding at the first line that mentions `word`.
-fn place(text: &str, word: &str, message: String) -> Diagnostic {
+pub(crate) fn place(text: &str, word: &str, message: String) -> Diagnostic {
     let finding = Diagnostic::error(FILE, message);
     let found = text.lines().enumerate().find_map(|(at, line)| {
         let column = line.find(word)?;

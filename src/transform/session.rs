@@ -2,10 +2,10 @@
 //! what the script says about its events.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use regex::{Regex, RegexBuilder};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::handle::path::Path;
 use super::handle::{MapHandle, to_dynamic, to_value};
 use super::limits::{Budget, Watch};
 use super::made::{Hints, Printed};
+use crate::spec::names;
 
 /// The most prints that one handler call keeps.
 const MOST_PRINTS: usize = 200;
@@ -25,6 +26,9 @@ const REGEX_CACHE: usize = 64;
 const LONGEST_PATTERN: usize = 1000;
 /// Longer texts are not searched: a mistake, or an attack.
 const LONGEST_INPUT: usize = 1 << 20;
+
+/// The keys of names.
+type Keys = HashMap<ImmutableString, ImmutableString>;
 
 /// Shared by all natives of one engine.
 pub(crate) struct Session {
@@ -47,7 +51,8 @@ pub(crate) struct Session {
     loose: RefCell<Hints>,
     paths: RefCell<HashMap<ImmutableString, Rc<Path>>>,
     regexes: RefCell<HashMap<ImmutableString, Regex>>,
-    names: RefCell<HashMap<ImmutableString, ImmutableString>>,
+    canonical: RefCell<Keys>,
+    name_keys: RefCell<Keys>,
 }
 
 impl Session {
@@ -64,7 +69,8 @@ impl Session {
             loose: RefCell::default(),
             paths: RefCell::default(),
             regexes: RefCell::default(),
-            names: RefCell::default(),
+            canonical: RefCell::default(),
+            name_keys: RefCell::default(),
         })
     }
 
@@ -144,13 +150,13 @@ impl Session {
     }
 
     /// The canonical key of an event name, found once.
-    pub(crate) fn canonical(&self, name: &ImmutableString) -> ImmutableString {
-        if let Some(key) = self.names.borrow().get(name) {
-            return key.clone();
-        }
-        let key: ImmutableString = self.bundle.canonical(name).into();
-        remember(&mut self.names.borrow_mut(), CACHE, name, &key);
-        key
+    pub(crate) fn canonical(&self, name: &str) -> ImmutableString {
+        once(&self.canonical, name, || self.bundle.canonical(name))
+    }
+
+    /// The key of an event name without synonyms, found once.
+    pub(crate) fn name_key(&self, name: &str) -> ImmutableString {
+        once(&self.name_keys, name, || names::key(name))
     }
 
     /// Lets `search` use a pattern, which is compiled once.
@@ -185,6 +191,16 @@ fn compile(pattern: &str) -> Result<Regex, Box<EvalAltResult>> {
         regex::Error::CompiledTooBig(_) => refused("it needs too much memory".into()),
         error => refused(error.to_string().lines().last().unwrap_or_default().to_owned()),
     })
+}
+
+/// What is known of a name, or else what `find` finds.
+fn once(known: &RefCell<Keys>, name: &str, find: impl FnOnce() -> String) -> ImmutableString {
+    if let Some(key) = known.borrow().get(name) {
+        return key.clone();
+    }
+    let key: ImmutableString = find().into();
+    remember(&mut known.borrow_mut(), CACHE, &name.into(), &key);
+    key
 }
 
 fn remember<V: Clone>(

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, ImmutableString};
 use serde_json::Value;
 
 use super::blame;
@@ -148,10 +148,8 @@ impl Run<'_> {
         let manifest = &self.bundle.stages()[stage.index];
         let name = item.event.with_scalar(name_field(self.event), as_name).flatten();
         let key = match &name {
-            Some(name) if manifest.asks_for_names() => {
-                self.program.session.canonical(&name.as_str().into()).to_string()
-            }
-            _ => String::new(),
+            Some(name) if manifest.asks_for_names() => self.program.session.canonical(name),
+            _ => ImmutableString::new(),
         };
         let subject = Subject {
             call: self.event.call(),
@@ -160,7 +158,9 @@ impl Run<'_> {
             source: &self.context.source,
             platform: self.context.platform,
         };
-        let handler = stage.handler(self.event.call()).filter(|_| manifest.admits(&subject));
+        let knows = |table| self.bundle.table(table).is_some_and(|table| table.contains_key(&*key));
+        let admits = || manifest.admits(&subject) && manifest.event_in().is_none_or(knows);
+        let handler = stage.handler(self.event.call()).filter(|_| admits());
         let Some(handler) = handler else { return Ok(Step::Skipped(item)) };
         let skipped = self
             .skips
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 
     fn is_exit(&self, name: &str) -> bool {
-        self.bundle.manifest().is_exit(&self.program.session.canonical(&name.into()))
+        self.bundle.manifest().is_exit(&self.program.session.canonical(name))
     }
 
     /// Calls a handler.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{ArrayHandle, MAX_DEPTH, Node, Opened, Refusal, convert};
 use crate::spec::{Object, field, field_mut};
+use crate::transform::bundle::Table;
 use crate::transform::limits::Budget;
 
 /// A handle on a map of the event. Copies of the handle are the same map.
@@ -152,7 +153,7 @@ impl MapHandle {
     }
 
     /// The keys for which `names` has another name, with it.
-    pub(crate) fn renames(&self, names: &Object) -> Vec<(String, String)> {
+    pub(crate) fn renames(&self, names: &Table) -> Vec<(String, String)> {
         let data = self.0.data.borrow();
         let renamed = data.fields.keys().filter_map(|key| {
             let name = names.get(key)?.as_str()?;

@@ -165,11 +165,11 @@ impl fmt::Display for Trail<'_> {
 /// What is done with a slot.
 type Visit<'v, E> = &'v mut dyn FnMut(Slot<'_>, &Trail<'_>) -> Result<(), E>;
 
-/// Calls `visit` for every slot that the path leads to, with the way to that very slot. A slot whose
+/// Calls `visit` for every slot that the steps lead to, with the way to that very slot. A slot whose
 /// holder is not there is none.
-pub(crate) fn visit<E>(root: &MapHandle, path: &Path, visit: Visit<'_, E>) -> Result<(), E> {
+pub(crate) fn visit<E>(root: &MapHandle, steps: &[Step], visit: Visit<'_, E>) -> Result<(), E> {
     let trail = Trail { before: None, step: TrailStep::Root };
-    visit_map(root, &path.steps, &trail, visit)
+    visit_map(root, steps, &trail, visit)
 }
 
 fn visit_map<E>(
@@ -246,7 +246,8 @@ pub(crate) fn read(value: &Dynamic, steps: &[Step]) -> Option<Dynamic> {
     }
 }
 
-fn child(value: &Dynamic, key: &str) -> Option<Dynamic> {
+/// A field of any kind of map.
+pub(crate) fn child(value: &Dynamic, key: &str) -> Option<Dynamic> {
     if let Some(map) = MapHandle::of(value) {
         return map.has(key).then(|| map.get(key));
     }

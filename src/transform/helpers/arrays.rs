@@ -180,7 +180,7 @@ fn unnest(call: &mut Call<'_, '_>) -> Answer {
     for element in elements {
         let copy = call.session.copied(call.arg(0))?;
         if let Some(map) = MapHandle::of(&copy) {
-            crate::transform::handle::path::visit(&map, &path, &mut |slot, _| {
+            crate::transform::handle::path::visit(&map, &path.steps, &mut |slot, _| {
                 slot.set(&element, &call.session.budget).map_err(crate::transform::error::refused)
             })?;
         }

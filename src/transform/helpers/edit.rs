@@ -8,7 +8,7 @@ use super::{Answer, Call, Group, Helper};
 use crate::spec::names;
 use crate::transform::error::{code, quoted, refused, throw, throw_about};
 use crate::transform::handle::path::{Obstacle, Slot, Step, Trail, make_way, visit};
-use crate::transform::handle::{ArrayHandle, MapHandle, to_dynamic};
+use crate::transform::handle::{ArrayHandle, MapHandle, as_text, to_dynamic};
 use crate::transform::made::Violation;
 
 pub(super) const HELPERS: &[Helper] = &[
@@ -36,13 +36,14 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper {
         group: Group::Edit,
         name: "rename",
-        signature: "event.rename(from, to)",
+        signature: "event.rename(from, to [, type])",
         doc: "Moves what is at one path to another, unless something that is not blank is there \
               already; says whether it did. `from` may be an array: the first that is not blank is \
-              taken. With `[]` in both paths it does so in every element.",
-        example: "let m = #{orderId: 7}; m.rename(\"orderId\", \"order_id\"); m",
-        gives: "{\"order_id\": 7}",
-        arity: (3, 3),
+              taken. With a type (a word of `type_of`) only a value of that type is taken. With `[]` \
+              in both paths it does so in every element.",
+        example: "let m = #{items: 2, lines: [7]}; m.rename([\"items\", \"lines\"], \"products\", \"array\"); m",
+        gives: "{\"items\": 2, \"products\": [7]}",
+        arity: (3, 4),
         run: |call| on_map(call, rename),
     },
     Helper {
@@ -105,11 +106,11 @@ fn set(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let value = call.arg(2);
     let budget = &call.session.budget;
     if path.steps.contains(&Step::Every) {
-        visit(map, &path, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
+        visit(map, &path.steps, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
         return Ok(Dynamic::UNIT);
     }
     if let Some(Step::At(_)) = path.steps.last() {
-        visit(map, &path, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
+        visit(map, &path.steps, &mut |slot, _| slot.set(value, budget).map_err(refused))?;
         return Ok(Dynamic::UNIT);
     }
     let (holder, key) = make_way(map, &path, budget).map_err(|obstacle| blocked(call, obstacle))?;
@@ -120,7 +121,7 @@ fn set(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
 fn delete(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let path = call.session.path(&call.text(1)?)?;
     let mut deleted = false;
-    visit(map, &path, &mut |slot, _| {
+    visit(map, &path.steps, &mut |slot, _| {
         match slot {
             Slot::Field(holder, key) => {
                 if holder.has(key) {
@@ -138,6 +139,9 @@ fn delete(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
 
 fn rename(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let to = call.session.path(&call.text(2)?)?;
+    if call.count() == 4 && !TYPES.contains(&call.text(3)?.as_str()) {
+        return Err(call.wrong(3, &format!("one of {}", TYPES.join(", "))));
+    }
     for text in call.texts(1)? {
         let from = call.session.path(&text)?;
         if rename_within(call, map, &from.steps, &to.steps)? {
@@ -164,9 +168,8 @@ fn rename_within(
              rename(\"products[].qty\", \"products[].quantity\")",
         ));
     }
-    let holders = crate::transform::handle::path::Path { steps: from[..=every].to_vec() };
     let mut renamed = false;
-    visit(map, &holders, &mut |slot, _| {
+    visit(map, &from[..=every], &mut |slot, _| {
         if let Some(item) = slot.map() {
             renamed |= rename_within(call, &item, &from[every + 1..], &to[every + 1..])?;
         }
@@ -187,7 +190,8 @@ fn rename_one(
         return Err(throw(code::SCRIPT, "rename: both paths must end in a key"));
     };
     let Some(holder) = holder_at(map, way) else { return Ok(false) };
-    if !holder.has(old) || is_blank(&holder.get(old)) {
+    let value = holder.get(old);
+    if is_blank(&value) || !is_wanted(call, &value) {
         return Ok(false);
     }
     let target = if way == way_to {
@@ -205,19 +209,26 @@ fn rename_one(
     Ok(true)
 }
 
+/// What `type_of` answers for values of an event.
+const TYPES: [&str; 6] = ["map", "array", "string", "i64", "f64", "bool"];
+
+/// Whether a value is of the type that the call asks for, if it does.
+fn is_wanted(call: &Call<'_, '_>, value: &Dynamic) -> bool {
+    let Some(wanted) = (call.count() == 4).then(|| as_text(call.arg(3))).flatten() else {
+        return true;
+    };
+    call.context.engine().map_type_name(value.type_name()) == wanted.as_str()
+}
+
 /// The map at the end of plain steps.
 fn holder_at(map: &MapHandle, steps: &[Step]) -> Option<MapHandle> {
-    let mut value = Dynamic::from(map.clone());
-    for step in steps {
-        value = match step {
-            Step::Key(key) => MapHandle::of(&value)?.get(key),
-            Step::At(_) => {
-                crate::transform::handle::path::read(&value, std::slice::from_ref(step))?
-            }
-            Step::Every => return None,
-        };
-    }
-    MapHandle::of(&value)
+    let mut found = None;
+    visit(map, steps, &mut |slot, _| {
+        found = slot.map();
+        Ok::<(), ()>(())
+    })
+    .ok()?;
+    if steps.is_empty() { Some(map.clone()) } else { found }
 }
 
 fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
@@ -232,7 +243,7 @@ fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let mut changed = 0;
     for text in call.texts(1)? {
         let path = call.session.path(&text)?;
-        visit(map, &path, &mut |slot, at| {
+        visit(map, &path.steps, &mut |slot, at| {
             if slot.with_scalar(|value| kind.needs_no_reading(value)) == Some(true) {
                 return Ok(());
             }
@@ -297,7 +308,7 @@ fn rename_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
         return Ok(Dynamic::UNIT);
     }
     let path = call.session.path(&call.text(2)?)?;
-    visit(map, &path, &mut |slot, _| recase(&slot.get(), casing))?;
+    visit(map, &path.steps, &mut |slot, _| recase(&slot.get(), casing))?;
     Ok(Dynamic::UNIT)
 }
 
@@ -305,7 +316,7 @@ fn fold_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let path = call.session.path(&call.text(1)?)?;
     let table = super::names::table(call, 2)?;
     let mut renamed = 0;
-    visit(map, &path, &mut |slot, _| {
+    visit(map, &path.steps, &mut |slot, _| {
         let Some(holder) = slot.map() else { return Ok(()) };
         for (key, name) in holder.renames(table) {
             if is_blank(&holder.get(&key)) || !is_blank(&holder.get(&name)) {

@@ -68,6 +68,11 @@ pub(super) fn id(value: &Dynamic) -> Option<ImmutableString> {
     ids::person_id(&value).map(ImmutableString::from)
 }
 
+/// Whether a text is an id as it stands.
+pub(super) fn is_id(text: &str) -> bool {
+    text.trim().len() == text.len() && ids::names_a_person(text)
+}
+
 const YES: [&str; 22] = [
     "true",
     "t",

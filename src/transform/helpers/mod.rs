@@ -256,8 +256,11 @@ impl Call<'_, '_> {
         if let Some(text) = as_text(self.arg(at)) {
             return Ok(vec![text]);
         }
-        let items = super::handle::items_of(self.arg(at));
-        let texts = items.and_then(|items| items.iter().map(as_text).collect::<Option<Vec<_>>>());
+        let all = |items: &[Dynamic]| items.iter().map(as_text).collect::<Option<Vec<_>>>();
+        let texts = match self.arg(at).read_lock::<Array>() {
+            Some(items) => all(&items),
+            None => super::handle::items_of(self.arg(at)).and_then(|items| all(&items)),
+        };
         texts.ok_or_else(|| self.wrong(at, "an array of strings"))
     }
 

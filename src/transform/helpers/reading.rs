@@ -105,7 +105,17 @@ impl Kind {
     pub(crate) fn needs_no_reading(self, value: &Value) -> bool {
         match value {
             Value::Null => true,
-            Value::Number(_) => matches!(self, Self::Money | Self::Number),
+            Value::Number(number) => match self {
+                Self::Money | Self::Number => true,
+                Self::Int => number.as_i64().is_some(),
+                _ => false,
+            },
+            Value::String(text) => match self {
+                Self::String => true,
+                Self::Id => ids::is_id(text),
+                Self::Upper => text.bytes().all(|c| c.is_ascii_uppercase()),
+                _ => false,
+            },
             Value::Bool(_) => self == Self::Bool,
             _ => false,
         }

@@ -281,6 +281,48 @@ fn a_trace_shows_every_stage() {
 }
 
 #[test]
+fn a_stage_can_run_on_the_events_of_a_table() {
+    let manifest =
+        |table: &str| format!("[[stage]]\nfile = \"10_a\"\nmatch = {{ event_in = \"{table}\" }}");
+    let script = "fn on_track(event, ctx) { event.properties.seen = true; event }";
+    let table = ("data/known.csv", "key,is\norder_completed,yes");
+    let known = manifest("known");
+    let mut runner = runner(&[("transforms.toml", &known), ("10_a.rhai", script), table]);
+    for (name, seen) in [("Order Completed", true), ("Purchase", true), ("Quiz", false)] {
+        let properties = properties(runner.run(track(name, json!({})), &context()));
+        assert_eq!(properties["seen"] == true, seen, "{name}");
+    }
+    let unknown = manifest("unknown");
+    let files = [("transforms.toml", unknown.as_str()), ("10_a.rhai", script), table];
+    let findings = bundle_of(&files).unwrap_err();
+    assert_eq!((findings[0].line, findings[0].code), (Some(3), "L014"), "{}", findings[0]);
+}
+
+#[test]
+fn what_a_stage_keeps_between_calls_is_never_an_events() {
+    let files = [
+        ("lib/shop.rhai", "const RATE = 3;\nfn price(x) { x * global::RATE }"),
+        (
+            "10_a.rhai",
+            "import \"lib/shop\" as shop;\nconst NAMES = [\"a\"];\n\
+             fn on_track(event, ctx) {\n let names = global::NAMES;\n names.push(event.event);\n\
+             if event.event == \"Bad\" { nested(1) }\n\
+             event.properties.x = shop::price(event.properties.n);\n event.properties.names = names;\n\
+             event }\n\
+             fn nested(x) { let inner = x; import \"lib/shop\" as again; fail(\"bad\") }",
+        ),
+    ];
+    let mut runner = runner(&files);
+    for round in 0..4 {
+        let made = runner.run(track("Good", json!({"n": round})), &context());
+        let expected = json!({"n": round, "x": round * 3, "names": ["a", "Good"]});
+        assert_eq!(properties(made), expected, "after {round} failures");
+        let error = failure(runner.run(track("Bad", json!({"n": 1})), &context()));
+        assert_eq!((error.code, error.line), (code::FAILED, Some(10)), "{error}");
+    }
+}
+
+#[test]
 fn libraries_and_constants_work_in_functions() {
     let files = [
         ("lib/base.rhai", "fn twice(x) { x * 2 }"),
@@ -304,7 +346,7 @@ fn mistakes_are_found_before_a_script_runs() {
     #[rustfmt::skip]
     let table = [
         ("a typo in a helper", body("snake_cas(\"x\");"), Some(2), "there is no function snake_cas", "did you mean snake_case?"),
-        ("too many arguments", body("event.rename(\"a\", \"b\", \"c\");"), Some(2), "rename is called with 4 arguments", "event.rename(from, to)"),
+        ("too many arguments", body("event.rename(\"a\", \"b\", \"c\", 1);"), Some(2), "rename is called with 5 arguments", "event.rename(from, to [, type])"),
         ("a variable", body("let x = y;"), Some(2), "Undefined variable: y", ""),
         ("a table", body("lookup(\"nothing\", 1);"), Some(2), "there is no table", "there are"),
         ("sleep", body("sleep(1);"), Some(2), "there is no function sleep", "cannot wait"),
