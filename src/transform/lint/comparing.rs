@@ -6,7 +6,7 @@ use rhai::{Expr, FnCallExpr, Position};
 
 use super::tree::{Chain, Function, Seen, What, aliases, literal, variable, variables, walk};
 use super::{Findings, Subject};
-use crate::spec::names;
+use crate::spec::{Object, names};
 use crate::transform::shipped;
 
 /// Fields of an event that are texts, whatever was sent.
@@ -262,7 +262,8 @@ fn nearly(subject: &Subject<'_>, written: &str) -> Option<String> {
 fn titles(subject: &Subject<'_>) -> BTreeMap<String, String> {
     let shipped = || {
         let file = shipped::FILES.iter().find(|(file, _)| *file == "data/spellings.json");
-        file.and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default()
+        let table: Option<Object> = file.and_then(|(_, text)| serde_json::from_str(text).ok());
+        table.unwrap_or_default().into_iter().collect()
     };
     let table = subject.bundle.table("spellings").cloned().unwrap_or_else(shipped);
     table

@@ -10,7 +10,7 @@ use super::{Findings, Subject};
 use crate::transform::bundle::Bundle;
 use crate::transform::compile::{HANDLERS, Script};
 use crate::transform::diagnostic::Diagnostic;
-use crate::transform::manifest::is_stage_file;
+use crate::transform::manifest::{Stage, is_stage_file};
 
 /// Tables that Segue itself reads.
 const READ_BY_SEGUE: [&str; 4] = ["synonyms", "spellings", "taxonomy", "owners"];
@@ -56,9 +56,10 @@ pub(super) fn check_script(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     });
 }
 
-/// Looks for tables that no script looks anything up in.
+/// Looks for tables that no script looks anything up in, and no stage matches by.
 pub(super) fn check_tables(bundle: &Bundle, scripts: &BTreeMap<String, Script>) -> Vec<Diagnostic> {
-    let mut used = BTreeSet::new();
+    let matched = bundle.stages().iter().filter_map(Stage::event_in);
+    let mut used: BTreeSet<String> = matched.map(str::to_owned).collect();
     let mut is_computed = false;
     for script in scripts.values() {
         for function in functions(&script.ast) {
