@@ -80,7 +80,7 @@ fn each_lint_finds_its_mistake_in_many_forms() {
     let table: [(&str, &str, &str, usize, &str); 40] = [
         ("a method of JavaScript", "L001", "let x = event.event.toUpperCase(); event.properties.x = x;", 2, "to_upper"),
         ("a helper of another name", "L001", "event.properties.x = snakecase(event.event);", 2, "snake_case"),
-        ("too few arguments", "L001", "event.rename(\"properties.a\");", 2, "rename(from, to)"),
+        ("too few arguments", "L001", "event.rename(\"properties.a\");", 2, "rename(from, to [, type])"),
         ("inside of try", "L001", "try { event.properties.x = titel_case(\"a\"); } catch { }", 2, "title_case"),
         ("inside of a closure", "L001", "event.properties.x = [1].map(|i| twice(i));", 2, "docs/helpers.md"),
         ("replace", "L002", "let s = event.properties.a; event.properties.b = s.replace(\"a\", \"b\");", 2, "replaced"),
