@@ -22,6 +22,7 @@ mod phone;
 mod presence;
 mod reading;
 mod report;
+mod tables;
 mod text;
 mod time;
 
@@ -96,9 +97,10 @@ pub struct Helper {
 
 /// All helpers, by group.
 pub fn helpers() -> impl Iterator<Item = &'static Helper> {
-    let groups: [&'static [Helper]; 13] = [
+    let groups: [&'static [Helper]; 14] = [
         presence::HELPERS,
         edit::HELPERS,
+        tables::HELPERS,
         maps::HELPERS,
         arrays::HELPERS,
         text::HELPERS,
