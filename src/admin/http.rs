@@ -33,6 +33,7 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .service(get("/api/dead-letters/export", export))
         .service(get("/api/dead-letters/{seq}", show))
         .service(get("/api/recorded", recorded))
+        .service(get("/api/contracts", contracts))
         .service(post("/api/reload", reload))
         .default_service(web::to(|| async { Answer::Err(AdminError::NotFound) }));
 }
@@ -87,6 +88,10 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
     let admin = admin.into_inner();
     let picture = admin.look().await;
     found(&admin.status(&picture))
+}
+
+async fn contracts(admin: web::Data<Admin>) -> HttpResponse {
+    found(&admin.kept())
 }
 
 /// Secrets write themselves as a mask.

@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Picture;
+use super::contracts::{Compared, Kept};
 use crate::ingest::{METRIC_EVENTS, METRIC_REQUESTS};
 use crate::journal::{Pending, Total};
 use crate::relay::Report;
@@ -24,6 +25,13 @@ pub(super) const CLASSES: &str = "segue_guard_verdicts_total";
 pub(super) const POSTPONED: &str = "segue_events_postponed_total";
 /// Exit events that became dead letters, by `source` and `reason`.
 pub(super) const EXITS: &str = "segue_exit_events_dead_lettered_total";
+/// How old live exit events are when they end.
+pub(super) const EXIT_AGE: &str = "segue_exit_event_age_seconds";
+/// The upper ends of its buckets, in seconds.
+const EXIT_AGES: [f64; 11] =
+    [1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
+/// Anonymous ids that turned out to be several people's.
+pub(super) const CONTESTED: &str = "segue_contested_anonymous_ids_total";
 /// Requests to the operator's listener that were refused before they were looked at, by `code`.
 pub(super) const REFUSED: &str = "segue_admin_refused_total";
 
@@ -36,7 +44,13 @@ impl ProcessMetrics {
     pub(super) fn install() -> Self {
         static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
         let installed = INSTALLED.get_or_init(|| {
-            let handle = PrometheusBuilder::new().install_recorder().ok()?;
+            let ages = Matcher::Full(EXIT_AGE.into());
+            let builder = PrometheusBuilder::new().set_buckets_for_metric(ages, &EXIT_AGES).ok()?;
+            let handle = builder.install_recorder().ok()?;
+            describe_histogram!(EXIT_AGE, "Age of live exit events when Customer.io has them, or when they end otherwise, since they happened.");
+            describe_counter!(CONTESTED, "Anonymous ids that turned out to be several people's, since the start.");
+            // From zero on: the first one must be a rise.
+            counter!(CONTESTED).increment(0);
             describe_counter!(METRIC_REQUESTS, "Requests to the listener for events, since the start.");
             describe_counter!(METRIC_EVENTS, "Events in requests that were taken, repeated ones too, since the start.");
             describe_counter!(CLASSES, "Events that ended or went out of line, by the guard's class and action, since the start.");
@@ -71,6 +85,15 @@ pub(super) fn count(report: &Report) {
     if matches!(trail.outcome.as_str(), "parked" | "held" | "retry") {
         counter!(POSTPONED, "why" => trail.outcome.clone()).increment(1);
     }
+    let contested = report.parts.iter().filter(|part| part.newly_contested).count();
+    if contested > 0 {
+        counter!(CONTESTED).increment(contested as u64);
+    }
+    if let (true, Some(happened_at), "delivered" | "dead_lettered") =
+        (report.exit, report.happened_at, trail.outcome.as_str())
+    {
+        histogram!(EXIT_AGE).record(trail.at.since(happened_at));
+    }
     if let (true, Some(letter)) = (report.exit, &report.letter) {
         let labels = [("source", trail.source.clone()), ("reason", letter.code.as_str().into())];
         counter!(EXITS, &labels).increment(1);
@@ -87,6 +110,7 @@ pub(super) fn exposition(picture: &Picture) -> String {
         journal(picture);
         relay(picture);
         scripts(picture);
+        contracts(&picture.contracts);
     });
     recorder.handle().render()
 }
@@ -225,6 +249,34 @@ fn scripts(picture: &Picture) {
     gauge!("segue_exit_dead_letters").set(float(exits));
 }
 
+fn contracts(kept: &Kept) {
+    describe_counter!(
+        "segue_contract_events_total",
+        "Events compared with their contract, as they arrived (when=before) and behind the scripts (when=after), since the start."
+    );
+    describe_counter!(
+        "segue_contract_violations_total",
+        "Those of them in which a property was wrong, by the kind of violation, since the start."
+    );
+    for Compared { event, before, after } in &kept.compared {
+        for (when, tally) in [("before", before), ("after", after)] {
+            let labels = [("event", event.clone()), ("when", when.into())];
+            counter!("segue_contract_events_total", &labels).absolute(tally.total);
+        }
+    }
+    for broken in &kept.broken {
+        for (when, tally) in [("before", broken.before), ("after", broken.after)] {
+            let labels = [
+                ("event", plain(&broken.event)),
+                ("property", plain(&broken.property)),
+                ("kind", broken.kind.clone()),
+                ("when", when.into()),
+            ];
+            counter!("segue_contract_violations_total", &labels).increment(tally.total);
+        }
+    }
+}
+
 fn flag(is_so: bool) -> f64 {
     if is_so { 1.0 } else { 0.0 }
 }
@@ -339,6 +391,7 @@ mod tests {
             },
             letter,
             exit,
+            happened_at: None,
             parts: Vec::new(),
             checks: std::sync::Arc::default(),
         };

@@ -19,6 +19,7 @@
 //! ([`crate::cli`]).
 
 mod access;
+pub mod contracts;
 pub mod dead_letters;
 mod error;
 pub mod health;

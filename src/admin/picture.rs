@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::contracts::Kept;
 use super::watch::Exits;
 use super::{Admin, AdminError};
 use crate::clock::Time;
@@ -37,6 +38,8 @@ pub struct Picture {
     pub broken_scripts: Option<String>,
     /// Exit events among the dead letters.
     pub exits: Exits,
+    /// How well the contracts are kept.
+    pub contracts: Kept,
 }
 
 impl Picture {
@@ -76,6 +79,7 @@ impl Admin {
             suspended_stages: bundle.suspended().into_iter().map(String::from).collect(),
             broken_scripts: self.reloader.refusal(),
             exits: self.watch.exits(at),
+            contracts: self.kept(),
         }
     }
 

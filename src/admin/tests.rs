@@ -389,3 +389,50 @@ async fn a_restart_forgets_neither_the_counts_nor_the_dead_orders() {
     assert!(said.starts_with("1 exit event"), "only the order is one: {said}");
     second.app.stop().await;
 }
+
+/// What a rule of Prometheus asks for: a name, with or without labels.
+fn asked_for(rules: &str) -> Vec<(String, Vec<String>)> {
+    let selector = regex::Regex::new(r"(segue_[a-z_]+)(?:\{([^}]*)\})?").unwrap();
+    let found = selector.captures_iter(rules).map(|found| {
+        let labels = found.get(2).map_or("", |labels| labels.as_str());
+        let labels = labels.split(',').filter(|label| !label.is_empty()).map(str::to_owned);
+        (found[1].to_owned(), labels.collect())
+    });
+    found.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_an_alert_asks_for_is_there_with_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let schemas = folder.path().join("transforms/schemas");
+    std::fs::create_dir(&schemas).unwrap();
+    let schema = r#"{"properties": {}, "required": ["currency"]}"#;
+    std::fs::write(schemas.join("order_completed.json"), schema).unwrap();
+    let segue = Segue::start(&folder).await;
+    let with_device = |mut event: Value| {
+        event["anonymousId"] = "shared-device".into();
+        event
+    };
+    segue.post(json!([with_device(order("m-1", "u-1")), with_device(order("m-2", "u-2"))])).await;
+    segue.settled(2.0).await;
+
+    let text = segue.ask("/metrics").send().await.unwrap().text().await.unwrap();
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts.yml");
+    let asked = asked_for(&std::fs::read_to_string(rules).unwrap());
+    assert!(asked.len() >= 8, "{asked:?}");
+    for (name, labels) in asked {
+        let is_it = |line: &str| {
+            let rest = line.strip_prefix(name.as_str()).filter(|rest| rest.starts_with([' ', '{']));
+            rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(label.as_str())))
+        };
+        assert!(text.lines().any(is_it), "no {name} with {labels:?} in\n{text}");
+    }
+    let missing = r#"segue_contract_violations_total{event="order_completed",property="currency",kind="Required-Missing",when="after"} 2"#;
+    assert!(text.contains(missing), "{text}");
+    assert!(
+        text.contains(r#"segue_contract_events_total{event="order_completed",when="before"} 2"#),
+        "{text}"
+    );
+    segue.app.stop().await;
+}

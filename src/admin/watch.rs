@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::contracts::Book;
 use super::health::Health;
 use super::metrics;
 use super::{Admin, metrics::ProcessMetrics};
@@ -38,6 +39,7 @@ pub struct Watch {
     started_at: Time,
     exits: Mutex<BTreeMap<Seq, Exit>>,
     health: ArcSwap<Health>,
+    contracts: Book,
     process: ProcessMetrics,
 }
 
@@ -67,6 +69,7 @@ impl Watch {
             started_at: now,
             exits: Mutex::default(),
             health: ArcSwap::from_pointee(Health::default()),
+            contracts: Book::default(),
             process: ProcessMetrics::install(),
         })
     }
@@ -85,6 +88,11 @@ impl Watch {
     /// What the process counts beside the events' ends.
     pub(super) fn process(&self) -> &ProcessMetrics {
         &self.process
+    }
+
+    /// How well the contracts are kept.
+    pub(super) fn contracts(&self) -> &Book {
+        &self.contracts
     }
 
     /// The health that was found last.
@@ -154,6 +162,7 @@ impl Watch {
             "event"
         );
         metrics::count(report);
+        self.contracts.note(report);
         if let (true, Some(letter)) = (report.exit, &report.letter) {
             let exit = Exit { at: trail.at, code: letter.code.as_str(), stored: false };
             self.remember(report.seq, exit);

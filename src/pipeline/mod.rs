@@ -65,6 +65,8 @@ pub struct Origin {
     /// Whether it ends what other events started: a purchase that never arrives is what fires wrong
     /// messages.
     pub exit: bool,
+    /// When it happened, as its sender or else its vendor says; absent for replays.
+    pub happened_at: Option<Time>,
 }
 
 impl Origin {
@@ -78,6 +80,7 @@ impl Origin {
             accepted_at: arrival.accepted_at,
             traffic: arrival.traffic(),
             exit: false,
+            happened_at: None,
         }
     }
 }
@@ -118,6 +121,8 @@ pub struct Resolved {
     pub gone: Option<(String, Time)>,
     /// How the person was found.
     pub identity: &'static str,
+    /// Whether the event showed that its anonymous id is several people's.
+    pub newly_contested: bool,
     /// Whose event it is.
     pub subject: Subject,
     /// The end of the part: at once where there are no operations, else when they are delivered.

@@ -82,6 +82,8 @@ fn prepare_with(
     origin.message_id = event.message_id().to_owned();
     origin.event = title(&event);
     let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
+    let is_live = call.arrival.replay.is_none();
+    origin.happened_at = is_live.then(|| event.time().age_basis());
     origin.exit = Kind::of(event.call(), &canonical) == Kind::Exit;
     let arrived = runner.bundle().contracts().look(&event, &canonical);
     let mut checks = Vec::new();

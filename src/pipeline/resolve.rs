@@ -70,6 +70,7 @@ pub fn resolve(
         keys: resolution.keys.clone(),
         person: trail_name(&resolution.subject),
         identity: resolution.reason,
+        newly_contested: resolution.newly_contested,
         subject: resolution.subject.clone(),
         ..Resolved::default()
     };

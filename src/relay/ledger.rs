@@ -70,6 +70,8 @@ pub(super) struct Progress {
     subject: Subject,
     /// How that was found out.
     identity: &'static str,
+    /// Whether it showed that its anonymous id is several people's.
+    newly_contested: bool,
 }
 
 /// Why and how an event leaves the line.
@@ -101,6 +103,8 @@ pub struct Report {
     pub letter: Option<DeadLetter>,
     /// Whether it is one of the events that end what others started.
     pub exit: bool,
+    /// When it happened; absent for replays.
+    pub happened_at: Option<Time>,
     /// What was decided about each event that the scripts made of it, by their numbers.
     pub parts: Vec<Decided>,
     /// How it compares with the contracts, as it arrived and as the scripts left it.
@@ -116,6 +120,8 @@ pub struct Decided {
     pub subject: Subject,
     /// How that was found out; empty for what was not asked.
     pub identity: &'static str,
+    /// Whether it showed that its anonymous id is several people's.
+    pub newly_contested: bool,
     /// The names of its operations, in order.
     pub operations: Vec<&'static str>,
     /// Its own outcome: a label of [`Outcome`], or `parked`; empty where it has none yet.
@@ -186,6 +192,7 @@ impl Unsettled {
             holds: resolved.holds,
             subject: resolved.subject,
             identity: resolved.identity,
+            newly_contested: resolved.newly_contested,
         };
         self.parts.insert(part.index, progress);
     }
@@ -324,6 +331,7 @@ impl Unsettled {
                 trail: self.trail,
                 letter: None,
                 exit: self.origin.exit,
+                happened_at: self.origin.happened_at,
                 parts,
                 checks: self.checks,
             },
@@ -345,6 +353,7 @@ impl Unsettled {
             trail: self.trail.clone(),
             letter,
             exit: self.origin.exit,
+            happened_at: self.origin.happened_at,
             parts,
             checks: self.checks,
         };
@@ -408,7 +417,8 @@ impl Progress {
             (None, None, _) => ("", String::new()),
         };
         let (subject, operations) = (self.subject.clone(), self.operations.clone());
-        Decided { index, subject, identity: self.identity, operations, outcome, reason }
+        let (identity, newly_contested) = (self.identity, self.newly_contested);
+        Decided { index, subject, identity, newly_contested, operations, outcome, reason }
     }
 
     fn outcome(&mut self, index: u32) -> Outcome {

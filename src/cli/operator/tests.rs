@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{Cli, dead_letters, recorded, reload, status, why};
+use super::super::{Cli, contracts, dead_letters, recorded, reload, status, why};
 use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
 
 /// The words of one command behind `segue`.
@@ -45,6 +45,7 @@ async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> 
         let code = match name.as_str() {
             "dead-letters" => dead_letters::execute(read(&words), &mut out),
             "recorded" => recorded::execute(&read(&words), &mut out),
+            "contracts" => contracts::execute(&read(&words), &mut out),
             "why" => why::execute(&read(&words), &mut out),
             "status" => status::execute(&read(&words), &mut out),
             "reload" => reload::execute(&read(&words), &mut out),
@@ -244,4 +245,58 @@ fn the_example_in_the_help_of_each_command_can_be_typed() {
             read.err().map(|e| e.to_string()).unwrap_or_default()
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_are_printed_with_what_the_server_saw_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let transforms = folder.path().join("transforms");
+    std::fs::create_dir(transforms.join("schemas")).unwrap();
+    let schema = r#"{"properties": {
+        "order_id": {"type": "string", "description": "The order"},
+        "total": {"type": "number", "maximum": 10},
+        "note": {"type": "string"}
+    }, "required": ["order_id", "total", "currency"]}"#;
+    std::fs::write(transforms.join("schemas/order_completed.json"), schema).unwrap();
+    let (data, transforms) = (data(&folder), transforms.display().to_string());
+    let at = ["--data-dir", data.as_str(), "--transforms", transforms.as_str()];
+
+    let alone = segue("contracts", "Purchase", &at).await.unwrap();
+    let (table, none) = alone.text.split_once("\n\n").unwrap();
+    assert_eq!(
+        table,
+        "EVENT            PROPERTY            TYPE    ALLOWED     WHAT IT IS\n\
+         order_completed  order_id  required  string              The order\n                 \
+         total     required  number  at most 10\n                 \
+         currency  required  any"
+    );
+    assert!(none.starts_with("no rates: no Segue is running"), "{none}");
+    let nothing = segue("contracts", "quiz", &at).await.unwrap();
+    assert_eq!(format!("{:?}", nothing.code), format!("{:?}", ExitCode::from(1)));
+
+    let server = Segue::start(&folder).await;
+    server.post(serde_json::json!([order("m-1", "u-1"), order("m-2", "u-2")])).await;
+    server.settled(2.0).await;
+    let seen = segue("contracts", "--samples --all", &at).await.unwrap().text;
+    assert!(seen.contains("note"), "{seen}");
+    for cells in [
+        &["order_completed", "currency", "Required-Missing", "100.0 % (2 of 2)"][..],
+        &[
+            "order_completed",
+            "total",
+            "Advance-Rules-Violation",
+            "at most 10",
+            "the number 00.0",
+            "m-2",
+        ],
+    ] {
+        let is_it = |line: &str| cells.iter().all(|cell| line.contains(cell));
+        assert!(seen.lines().any(is_it), "{cells:?} in\n{seen}");
+    }
+    let json = segue("contracts", "--json", &at).await.unwrap().json();
+    assert_eq!(json[0]["running"]["compared"][0]["after"]["last_hour"], 2);
+    assert_eq!(json[0]["contracts"][0]["properties"].as_array().unwrap().len(), 3);
+    assert_eq!(json[0]["running"]["bundle"], json[0]["bundle"]);
+    server.app.stop().await;
 }

@@ -85,7 +85,10 @@ pub(super) const HELPERS: &[Helper] = &[
 ];
 
 /// Runs an edit on the first argument. A map of Rhai's own is edited as a copy and written back.
-pub(super) fn on_map(call: &mut Call<'_, '_>, edit: fn(&Call<'_, '_>, &MapHandle) -> Answer) -> Answer {
+pub(super) fn on_map(
+    call: &mut Call<'_, '_>,
+    edit: fn(&Call<'_, '_>, &MapHandle) -> Answer,
+) -> Answer {
     if let Some(map) = MapHandle::of(call.arg(0)) {
         return edit(call, &map);
     }
