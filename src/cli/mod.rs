@@ -39,11 +39,8 @@ enum Command {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Check(check::CheckArgs),
-<<<<<<< HEAD
     Docs(docs::DocsArgs),
-=======
     Contracts(contracts::ContractsArgs),
->>>>>>> c0de41e (Count what breaks contracts, print the data dictionary, and give alerts to Prometheus)
     Config(config::ConfigArgs),
     Init(init::InitArgs),
     Replay(replay::ReplayArgs),
@@ -67,11 +64,8 @@ impl Cli {
             Command::Test(args) => test::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Check(args) => check::run(&args),
-<<<<<<< HEAD
             Command::Docs(args) => docs::run(&args),
-=======
             Command::Contracts(args) => contracts::run(args),
->>>>>>> c0de41e (Count what breaks contracts, print the data dictionary, and give alerts to Prometheus)
             Command::Config(args) => config::run(&args),
             Command::Init(args) => init::run(&args),
             Command::Replay(args) => replay::run(&args),

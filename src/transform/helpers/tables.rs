@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::edit::on_map;
 use super::names::table;
 use super::{Answer, Call, Group, Helper};
-use crate::spec::{Object, names};
+use crate::spec::names;
+use crate::transform::bundle::Table;
 use crate::transform::error::refused;
 use crate::transform::handle::MapHandle;
 use crate::transform::handle::path::visit;
@@ -47,7 +48,7 @@ fn fold_values(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let mut folded = 0;
     for path in call.texts(1)? {
         let path = call.session.path(&path)?;
-        visit(map, &path, &mut |slot, _| {
+        visit(map, &path.steps, &mut |slot, _| {
             let known =
                 slot.with_scalar(|value| value.as_str().and_then(|text| known(table, text)));
             if let Some(known) = known.flatten() {
@@ -61,7 +62,7 @@ fn fold_values(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
 }
 
 /// What a table says for a text, where that is another text.
-fn known(table: &Object, text: &str) -> Option<ImmutableString> {
+fn known(table: &Table, text: &str) -> Option<ImmutableString> {
     let trimmed = text.trim();
     if table.is_empty() || trimmed.is_empty() {
         return None;
@@ -80,7 +81,7 @@ fn keep_owned(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     }
     let path = call.session.path(&call.text(1)?)?;
     let mut removed = 0;
-    visit(map, &path, &mut |slot, at| {
+    visit(map, &path.steps, &mut |slot, at| {
         let Some(holder) = slot.map() else { return Ok(()) };
         for key in holder.keys() {
             let Some(sources) = owners.get(&key).and_then(Value::as_str) else { continue };

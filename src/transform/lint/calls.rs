@@ -175,14 +175,14 @@ impl Scope<'_> {
     }
 }
 
+/// The helpers that read a table, and which of their arguments names it.
+pub(super) const READ_TABLES: [(&str, usize); 4] =
+    [("lookup", 0), ("fold_keys", 2), ("fold_values", 2), ("keep_owned", 2)];
+
 /// The table that a call names literally.
 pub(super) fn table_of(call: &FnCallExpr, is_method: bool) -> Option<&str> {
-    let place = match call.name.as_str() {
-        "lookup" => 0,
-        "fold_keys" => 2,
-        _ => return None,
-    };
-    let argument = call.args.get(usize::checked_sub(place, usize::from(is_method))?)?;
+    let (_, place) = READ_TABLES.iter().find(|(name, _)| call.name == *name)?;
+    let argument = call.args.get(usize::checked_sub(*place, usize::from(is_method))?)?;
     literal(argument).map(|text| text.as_str())
 }
 

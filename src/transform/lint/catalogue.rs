@@ -143,7 +143,7 @@ const LINTS: &[Lint] = &[
     error(
         "L014",
         "a table that is not there",
-        "lookup and fold_keys read tables in data/: NAME.json with one object, or NAME.csv whose first \
+        "lookup, fold_keys, fold_values and keep_owned read tables in data/: NAME.json with one object, or NAME.csv whose first \
          column is the key.",
         "fn on_track(event, ctx) {\n    event.event = lookup(\"event_names\", event.event, event.event);\n    event\n}",
         "fn on_track(event, ctx) {\n    event.event = lookup(\"spellings\", event.event, event.event);\n    event\n}",

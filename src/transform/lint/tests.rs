@@ -77,7 +77,7 @@ fn what_is_suggested_is_right_itself() {
 #[test]
 fn each_lint_finds_its_mistake_in_many_forms() {
     #[rustfmt::skip]
-    let table: [(&str, &str, &str, usize, &str); 40] = [
+    let table: [(&str, &str, &str, usize, &str); 41] = [
         ("a method of JavaScript", "L001", "let x = event.event.toUpperCase(); event.properties.x = x;", 2, "to_upper"),
         ("a helper of another name", "L001", "event.properties.x = snakecase(event.event);", 2, "snake_case"),
         ("too few arguments", "L001", "event.rename(\"properties.a\");", 2, "rename(from, to [, type])"),
@@ -103,6 +103,7 @@ fn each_lint_finds_its_mistake_in_many_forms() {
         ("traits", "L011", "event.properties.zip = event.traits.address.zip;", 2, "?."),
         ("by a variable of the amount", "L013", "let price = event.properties.price; event.properties.half = price / 2;", 2, "2.0"),
         ("fold_keys", "L014", "event.fold_keys(\"properties\", \"keys\");", 2, "there are spellings"),
+        ("fold_values", "L014", "event.fold_values(\"properties.category\", \"taxonomie\");", 2, "taxonomy"),
         ("a table that is nearly there", "L014", "event.event = lookup(\"speling\", event.event);", 2, "spellings"),
         ("twice", "L015", "return [event, event];", 2, "copy()"),
         ("in a loop", "L015", "let out = [];\nfor p in as_array(event.properties.products) { event.properties.line = p; out.push(event); }\nreturn out;", 3, "copy()"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{ASTNode, Expr, FnPtr, Position, Stmt};
 
-use super::calls::{imports, table_of};
+use super::calls::{READ_TABLES, imports, table_of};
 use super::tree::{Seen, functions, literal, walk};
 use super::{Findings, Subject};
 use crate::transform::bundle::Bundle;
@@ -65,7 +65,7 @@ pub(super) fn check_tables(bundle: &Bundle, scripts: &BTreeMap<String, Script>) 
         for function in functions(&script.ast) {
             walk(&function, &mut |seen| {
                 if let Seen::Call(call, _, is_method, _) = seen
-                    && matches!(call.name.as_str(), "lookup" | "fold_keys")
+                    && READ_TABLES.iter().any(|(name, _)| call.name == *name)
                 {
                     match table_of(call, is_method) {
                         Some(table) => {

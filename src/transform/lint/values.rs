@@ -250,7 +250,15 @@ fn is_edit(chain: &Chain<'_>) -> bool {
     let Some(What::Method(call)) = chain.steps.last().map(|step| step.what) else { return false };
     matches!(
         call.name.as_str(),
-        "set" | "del" | "rename" | "convert" | "fold_keys" | "rename_keys" | "remove"
+        "set"
+            | "del"
+            | "rename"
+            | "convert"
+            | "fold_keys"
+            | "rename_keys"
+            | "fold_values"
+            | "keep_owned"
+            | "remove"
     ) || IN_PLACE.iter().any(|(name, _)| call.name == *name)
 }
 
