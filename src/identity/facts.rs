@@ -13,9 +13,9 @@ const CACHED: u64 = 200_000;
 
 /// A view of the journal's facts with what is not settled yet laid over it.
 ///
-/// The cache may forget at any time. It holds only what there is: most people who are asked about are
-/// new, and an entry for each of them would cost more than asking again. Expiry stands in the fact,
-/// never in the cache.
+/// The cache may forget at any time. It holds only what there is and what was asked for: most people
+/// who are asked about are new, most of what is taught is never asked for, and an entry for each of
+/// them would cost more than asking again. Expiry stands in the fact, never in the cache.
 pub struct Facts {
     journal: Arc<dyn Journal>,
     cache: Cache<FactKey, Fact>,
@@ -86,6 +86,11 @@ impl Facts {
             return Ok(());
         }
         let found = self.journal.load(&keys, now)?;
+        for (key, fact) in keys.iter().zip(&found) {
+            if let Some(fact) = fact {
+                self.cache.insert(key.clone(), fact.clone());
+            }
+        }
         self.loaded.extend(keys.into_iter().zip(found));
         Ok(())
     }
@@ -136,9 +141,11 @@ impl Facts {
             && let Some((key, unsettled)) = self.unsettled.remove_entry(key)
         {
             self.loaded.remove(&key);
-            match unsettled.fact {
-                Some(fact) => self.cache.insert(key, fact),
-                None => self.cache.invalidate(&key),
+            if self.cache.contains_key(&key) {
+                match unsettled.fact {
+                    Some(fact) => self.cache.insert(key, fact),
+                    None => self.cache.invalidate(&key),
+                }
             }
         }
     }
