@@ -335,7 +335,7 @@ impl Courier {
 
     fn payload(&self, id: ItemId) -> Option<Bytes> {
         match &self.queues.entry(id)?.item.payload {
-            Encoded::Item(bytes) => Some(Bytes::copy_from_slice(bytes)),
+            Encoded::Item(bytes) => Some(bytes.clone()),
             Encoded::Call { .. } => None,
         }
     }

@@ -28,7 +28,7 @@ fn item(seq: u64, keys: &[&str]) -> Item {
     Item {
         id: id(seq),
         keys: keys.iter().map(|key| Arc::from(*key)).collect(),
-        payload: Encoded::Item(seq.to_string().into_bytes()),
+        payload: Encoded::Item(seq.to_string().into()),
         barrier: false,
         valid_until: None,
         first_failed: None,

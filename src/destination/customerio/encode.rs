@@ -7,6 +7,7 @@
 //! Not here: what an operation says ([`super::mapping`]), how bodies are spelt (`wire.rs`), how
 //! items become requests ([`super::request`]).
 
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ const METRICS: &str = "/api/v1/metrics";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Encoded {
     /// An element of `{"batch":[…]}`.
-    Item(Vec<u8>),
+    Item(Bytes),
     /// A request of its own.
     Call {
         /// The method.
@@ -59,7 +60,7 @@ pub(super) fn encode(operation: &Operation<'_>, transport: Transport) -> Result<
         (Operation::Event(event), Transport::V2) => {
             let bytes = json(operation)?;
             if bytes.len() <= limits::ITEM_BYTES {
-                return Ok(Encoded::Item(bytes));
+                return Ok(Encoded::Item(bytes.into()));
             }
             v1_event(event)?.ok_or(MapError::Limit {
                 field: "the event".into(),
@@ -75,7 +76,7 @@ pub(super) fn encode(operation: &Operation<'_>, transport: Transport) -> Result<
 fn item(operation: &Operation<'_>) -> Result<Encoded, MapError> {
     let bytes = json(operation)?;
     limits::within(operation.name(), bytes.len(), limits::ITEM_BYTES)?;
-    Ok(Encoded::Item(bytes))
+    Ok(Encoded::Item(bytes.into()))
 }
 
 /// The request of Track v1, or `None` where v1 has none.
