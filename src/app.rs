@@ -350,7 +350,7 @@ async fn forget_people(mut purge: Purge, journal: &Arc<dyn Journal>, now: Time) 
     });
     let Ok((mut purge, found)) = step.await else { return fresh };
     let forgotten = match found {
-        Ok(changes) => journal.commit(changes).await,
+        Ok(changes) => journal.commit(changes.into()).await,
         Err(error) => Ok(Err(error)),
     };
     if let Ok(Err(error)) = forgotten {

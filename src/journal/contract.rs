@@ -158,7 +158,7 @@ pub(super) fn settlement(seq: Seq, outcome: Outcome) -> Settlement {
 }
 
 pub(super) fn settle(journal: &dyn Journal, end: Settlement) {
-    done(journal.commit(vec![Change::Settle(end)]));
+    done(journal.commit(vec![Change::Settle(end)].into()));
 }
 
 pub(super) fn deliver(journal: &dyn Journal, seq: Seq) {
@@ -189,7 +189,7 @@ pub(super) fn deferral(seq: Seq, why: Why, due: Time) -> Deferral {
 }
 
 pub(super) fn defer(journal: &dyn Journal, deferral: Deferral) {
-    done(journal.commit(vec![Change::Defer(deferral)]));
+    done(journal.commit(vec![Change::Defer(deferral)].into()));
 }
 
 /// How often something was counted, over all sources and reasons.

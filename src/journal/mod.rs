@@ -17,6 +17,8 @@ mod window;
 #[cfg(test)]
 mod contract;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -457,8 +459,8 @@ pub trait Journal: Send + Sync {
     fn load(&self, keys: &[FactKey], now: Time) -> Result<Vec<Option<Fact>>, JournalError>;
 
     /// Applies changes in one synced transaction. A change of an event that is no longer there is
-    /// ignored and counts nothing.
-    fn commit(&self, changes: Vec<Change>) -> Reply<()>;
+    /// ignored and counts nothing. They are shared: whoever asks may have to ask again.
+    fn commit(&self, changes: Arc<Vec<Change>>) -> Reply<()>;
 
     /// The counters, across restarts.
     fn totals(&self) -> Vec<Total>;

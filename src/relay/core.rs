@@ -32,7 +32,7 @@ pub struct Commit {
     /// The number for [`Core::committed`].
     pub id: u64,
     /// The changes.
-    pub changes: Vec<Change>,
+    pub changes: Arc<Vec<Change>>,
 }
 
 /// What to do when a commit is durable.
@@ -205,7 +205,7 @@ impl Core {
         }
         self.next_commit += 1;
         self.commits.insert(self.next_commit, std::mem::take(&mut self.after_commit));
-        Some(Commit { id: self.next_commit, changes: std::mem::take(&mut self.changes) })
+        Some(Commit { id: self.next_commit, changes: Arc::new(std::mem::take(&mut self.changes)) })
     }
 
     /// Notes that a commit is durable.
@@ -227,7 +227,7 @@ impl Core {
     /// A commit failed and is to be written again: takes out what a later one has written meanwhile.
     pub fn again(&self, commit: &mut Commit) {
         let Some(pending) = self.commits.get(&commit.id) else { return };
-        for change in &mut commit.changes {
+        for change in Arc::make_mut(&mut commit.changes) {
             let facts = match change {
                 Change::Settle(settlement) => &mut settlement.facts,
                 Change::Defer(deferral) => &mut deferral.facts,

@@ -298,7 +298,7 @@ impl Driver {
     }
 
     fn commit(&self, commit: Commit) {
-        let reply = self.relay.journal.commit(commit.changes.clone());
+        let reply = self.relay.journal.commit(Arc::clone(&commit.changes));
         let inbox = self.inbox.clone();
         self.runtime.spawn(async move {
             let message = match reply.await {

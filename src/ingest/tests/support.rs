@@ -90,7 +90,7 @@ impl Journal for MemoryJournal {
     fn load(&self, _: &[FactKey], _: Time) -> Result<Vec<Option<Fact>>, JournalError> {
         unreachable!("ingest does not ask")
     }
-    fn commit(&self, _: Vec<Change>) -> Reply<()> {
+    fn commit(&self, _: Arc<Vec<Change>>) -> Reply<()> {
         unreachable!("ingest does not ask")
     }
     fn totals(&self) -> Vec<Total> {

@@ -209,7 +209,7 @@ fn a_large_redrive_stops_at_its_limit() {
         let journal = engine.open();
         let seqs = accept(&journal, 0..1300);
         let end = |seq: &Seq| Change::Settle(settlement(*seq, died(DeadCode::Rejected)));
-        done(journal.commit(seqs.iter().map(end).collect()));
+        done(journal.commit(Arc::new(seqs.iter().map(end).collect())));
 
         assert_eq!(done(journal.redrive(&DeadFilter::default(), 1100)), 1100);
         assert_eq!(journal.pending().live, 1100);

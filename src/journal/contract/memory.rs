@@ -64,7 +64,8 @@ fn the_trail_is_found_by_message_and_by_person_newest_last() {
         };
         let ends: Vec<Settlement> = seqs.iter().enumerate().map(end).collect();
         for part in ends.chunks(90) {
-            done(journal.commit(part.iter().cloned().map(Change::Settle).collect()));
+            let changes = part.iter().cloned().map(Change::Settle).collect();
+            done(journal.commit(Arc::new(changes)));
         }
 
         assert_eq!(journal.trail("m-345", 9).unwrap(), [ends[345].trail.clone()]);
@@ -155,7 +156,7 @@ fn who_is_gone_is_remembered_until_the_time_is_over_and_the_search_is_done() {
             until: at(done_second + 100),
             searched: false,
         };
-        let forget = |what| done(journal.commit(vec![Change::Forget(what)]));
+        let forget = |what| done(journal.commit(vec![Change::Forget(what)].into()));
         forget(Forget::Person(gone(5, 6)));
         forget(Forget::Person(gone(3, 9)));
         assert_eq!(journal.gone().unwrap(), [gone(5, 9)], "the later time counts");

@@ -25,7 +25,7 @@ fn an_event_is_stored_once_and_its_copies_are_counted() {
 fn an_empty_batch_is_answered() {
     for engine in engines() {
         assert_eq!(done(engine.open().accept(Vec::new())), []);
-        done(engine.open().commit(Vec::new()));
+        done(engine.open().commit(Vec::new().into()));
     }
 }
 

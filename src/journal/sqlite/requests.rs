@@ -52,7 +52,7 @@ pub(super) enum Request {
         reply: ReplyTo<Vec<Receipt>>,
     },
     /// Apply these.
-    Commit { changes: Vec<Change>, reply: ReplyTo<()> },
+    Commit { changes: Arc<Vec<Change>>, reply: ReplyTo<()> },
     /// Put dead letters back.
     Redrive(Redrive),
     /// Note which event is tried alone.

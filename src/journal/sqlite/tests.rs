@@ -206,7 +206,7 @@ fn the_reserve_is_given_up_for_settling_and_not_for_new_events() {
         .map(|n| (FactKey(format!("f{n}")), Some(Fact { value: "1".into(), until: Time::NEVER })))
         .collect();
     let end = Settlement { facts, ..settlement(seqs[0], Outcome::Delivered) };
-    refused(journal.commit(vec![Change::Settle(end)]));
+    refused(journal.commit(vec![Change::Settle(end)].into()));
     assert!(!ballast.exists());
     assert_eq!(journal.pending().live, 1, "not settled, and still there");
     assert_eq!(queued(&journal, Traffic::Live), [1]);
@@ -226,7 +226,7 @@ fn a_request_that_fails_does_not_fail_those_that_share_its_commit() {
     let facts = vec![(FactKey("a".into()), Some(fact))];
     let end = Settlement { facts, ..settlement(seq, Outcome::Delivered) };
     let before = journal.accept(vec![live(2)]);
-    let broken = journal.commit(vec![Change::Settle(end)]);
+    let broken = journal.commit(vec![Change::Settle(end)].into());
     let after = journal.accept(vec![live(3), live(2)]);
     hold.send(()).unwrap();
     waiting.wait();

@@ -83,7 +83,7 @@ impl Writer {
         match request {
             Request::Accept { .. } => self.accept(connection, request, room, draft),
             Request::Commit { changes, .. } => {
-                for change in changes {
+                for change in changes.iter() {
                     settle::apply(connection, change, &self.options, draft)?;
                 }
                 Ok(Answer::Done)

@@ -407,7 +407,7 @@ fn what_lies_here_of_a_deleted_person_is_forgotten_and_nothing_of_anybody_else()
     let mut purge = Purge::new(Arc::clone(&world.journal));
     for _ in 0..6 {
         let changes = purge.step(world.clock.now()).unwrap();
-        world.journal.commit(changes).blocking_recv().unwrap().unwrap();
+        world.journal.commit(changes.into()).blocking_recv().unwrap().unwrap();
     }
     assert_eq!((dead(&world), world.journal.pending().parked), (1, 1), "those of v");
     assert!(world.journal.gone().unwrap()[0].searched);

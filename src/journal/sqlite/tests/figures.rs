@@ -98,9 +98,9 @@ fn what_an_event_costs() {
                 let page = journal.read(Traffic::Live, after, batch).unwrap();
                 let Some(last) = page.last() else { break };
                 after = Some(last.seq);
-                let changes = page.iter().map(end).collect();
+                let changes: Vec<_> = page.iter().map(end).collect();
                 let begin = Instant::now();
-                done(journal.commit(changes));
+                done(journal.commit(changes.into()));
                 settles.push(begin.elapsed().as_micros());
             }
             leaving += cpu_micros() - middle;
@@ -155,7 +155,7 @@ fn how_deduplication_holds_up_at_four_million_keys() {
         worst = worst.max(begin.elapsed().as_millis());
         let page = journal.read(Traffic::Live, after, 250).unwrap();
         after = page.last().map(|stored| stored.seq).or(after);
-        done(journal.commit(page.iter().map(end).collect()));
+        done(journal.commit(Arc::new(page.iter().map(end).collect())));
     }
     let events = 4_000_000.0;
     println!(
