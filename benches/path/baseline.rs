@@ -46,16 +46,16 @@ async fn parse(body: Bytes) -> HttpResponse {
 /// The same, and the shipped scripts run on every element; what they leave is written out.
 async fn scripts(body: Bytes) -> HttpResponse {
     let now = SystemClock.now();
-    let arrival = Arrival {
+    let arrival = Arc::new(Arrival {
         source: "web".into(),
         ingress: Ingress::Webhook,
         accepted_at: now,
         ..Arrival::default()
-    };
+    });
     RUNNER.with_borrow_mut(|runner| {
         for element in elements(&body) {
             let element = body.slice_ref(element.get().as_bytes());
-            let mut call = RawCall::new(arrival.clone(), element);
+            let mut call = RawCall::new(Arc::clone(&arrival), element);
             let event = spec::normalise(&mut call, Vendor::Segment).expect("an event");
             let context = Context {
                 source: "web".into(),

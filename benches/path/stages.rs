@@ -174,16 +174,16 @@ impl Bench {
             let elements: Vec<&RawValue> = serde_json::from_slice(body).unwrap();
             elements.into_iter().map(|one| body.slice_ref(one.get().as_bytes())).collect::<Vec<_>>()
         });
-        let arrival = Arrival {
+        let arrival = Arc::new(Arrival {
             source: "web".into(),
             ingress: Ingress::Webhook,
             accepted_at: self.now,
             trusted: true,
             ip: Some("127.0.0.1".into()),
             ..Arrival::default()
-        };
+        });
         let mut calls: Vec<RawCall> =
-            elements.into_iter().map(|body| RawCall::new(arrival.clone(), body)).collect();
+            elements.into_iter().map(|body| RawCall::new(Arc::clone(&arrival), body)).collect();
         timed(&mut self.spent, Stage::Parse, || {
             calls.iter_mut().for_each(|call| {
                 black_box(call.fields());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Span;
-use crate::spec::{Arrival, Call, Event, Ingress, RawCall, Vendor, normalise};
+use crate::spec::{Arrival, Call, Event, Ingress, RawCall, Sketch, Vendor, normalise};
 
 const NOW: &str = "2026-03-14T12:00:00.000Z";
 
@@ -201,11 +201,13 @@ fn a_replay_is_recognised_at_the_door() {
         ),
     ];
     for (what, ingress, flag, fields, expected) in table {
-        let given = replay::at_acceptance(&config, ingress, now(), flag, fields.as_object());
+        let given =
+            replay::at_acceptance(&config, ingress, now(), flag, Some(&Sketch::from(&fields)));
         assert_eq!(given, expected, "{what}");
     }
     let engage = json!({"integrations": {"All": false, "Webhooks": true}, "receivedAt": NOW});
-    let given = replay::at_acceptance(&config, Ingress::Webhook, now(), None, engage.as_object());
+    let given =
+        replay::at_acceptance(&config, Ingress::Webhook, now(), None, Some(&Sketch::from(&engage)));
     assert_eq!(given, None, "Engage's live events carry All: false");
 }
 

@@ -46,7 +46,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
-use crate::spec::{Arrival, Call, Ingress, Object, RawCall, Replay};
+use crate::spec::{Arrival, Call, Fingerprint, Ingress, RawCall, Replay, Sketch};
 use body::Places;
 use credentials::{Covered, Credentials, Keyring, Opened, Signable};
 use measure::Refusals;
@@ -303,14 +303,14 @@ impl Intake {
         // What a batch says for all of its elements, it says of each.
         let of_batch = batch.as_ref().and_then(|batch| {
             let context = Value::Object(batch.context.clone()?);
-            let fields = Object::from_iter([("context".to_owned(), context)]);
+            let fields = Sketch::Object(vec![("context".into(), Sketch::from(&context))]);
             match replay::at_acceptance(guard, Ingress::Api, accepted_at, None, Some(&fields))? {
                 Replay::Flagged { label } => Some(label),
                 Replay::ReceivedAge => None,
             }
         });
         let flag = admission.replay.or(of_batch).or(source.replay.then_some(None));
-        let arrival = Arrival {
+        let arrival = Arc::new(Arrival {
             source: source.name.clone(),
             ingress,
             call,
@@ -320,15 +320,22 @@ impl Intake {
             ip: admission.ip,
             headers: admission.headers,
             batch,
-        };
+        });
         let accepted = |(at, element): (usize, Bytes)| {
-            let mut call = RawCall::new(arrival.clone(), element);
-            call.arrival.trusted |= trust == Covered::FirstElement && at == 0;
-            let key = call.fingerprint().dedupe_key(&source.name);
+            let mut arrival = Arc::clone(&arrival);
+            if trust == Covered::FirstElement && at == 0 {
+                Arc::make_mut(&mut arrival).trusted = true;
+            }
+            let sketch = Sketch::of(&element);
+            let fingerprint = Fingerprint::of(&arrival, &element, sketch.as_ref());
             let replay =
-                replay::at_acceptance(guard, ingress, accepted_at, flag.clone(), call.fields());
-            call.arrival.replay = self.runs.counted(replay);
-            Accepted { key, call }
+                replay::at_acceptance(guard, ingress, accepted_at, flag.clone(), sketch.as_ref());
+            if replay.is_some() {
+                Arc::make_mut(&mut arrival).replay = self.runs.counted(replay);
+            }
+            drop(sketch);
+            let key = fingerprint.dedupe_key(&source.name);
+            Accepted { key, call: RawCall::known(arrival, element, fingerprint) }
         };
         unpacked.elements.into_iter().enumerate().map(accepted).collect()
     }

@@ -128,10 +128,11 @@ impl Run {
     }
 }
 
-/// Roughly what an event takes in memory: a parsed tree is about four times its text.
+/// Roughly what an event takes in memory. Its bytes are a part of its request's body, which is there
+/// until the last of its events is gone.
 fn memory_cost(stored: &Stored) -> usize {
     let body = stored.call.as_ref().map_or(0, |call| call.body.len());
-    1024 + 5 * body
+    512 + body
 }
 
 #[cfg(test)]

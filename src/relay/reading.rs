@@ -36,7 +36,7 @@ pub(super) struct Feed {
     noted: bool,
     next_ticket: u64,
     next_admitted: u64,
-    waiting: BTreeMap<u64, Vec<(Stored, Prepared)>>,
+    waiting: BTreeMap<u64, Done>,
 }
 
 impl Feed {
@@ -172,7 +172,7 @@ impl Driver {
 
     /// Puts prepared events back into the order of acceptance and admits them.
     pub(super) fn prepared(&mut self, done: Done) {
-        self.feed.waiting.insert(done.ticket, done.events);
+        self.feed.waiting.insert(done.ticket, done);
         self.admit_waiting();
     }
 
@@ -181,30 +181,24 @@ impl Driver {
         if self.feed.rests(now) {
             return;
         }
-        while let Some(mut events) = self.feed.waiting.remove(&self.feed.next_admitted) {
-            if let Err(error) = self.admit(&mut events, now) {
+        while let Some(mut done) = self.feed.waiting.remove(&self.feed.next_admitted) {
+            if let Err(error) = self.admit(&mut done, now) {
                 self.feed.failed(&error, now);
-                self.feed.waiting.insert(self.feed.next_admitted, events);
+                self.feed.waiting.insert(self.feed.next_admitted, done);
                 return;
             }
             self.feed.next_admitted += 1;
+            done.go_home();
         }
     }
 
-    /// Admits events one by one; those that were admitted are taken out.
-    fn admit(
-        &mut self,
-        events: &mut Vec<(Stored, Prepared)>,
-        now: Time,
-    ) -> Result<(), JournalError> {
-        self.core.prefetch(events.iter().map(|(_, prepared)| prepared), now)?;
-        events.reverse();
-        while let Some((stored, prepared)) = events.last() {
-            if let Err(error) = self.core.admit(stored, prepared, now) {
-                events.reverse();
-                return Err(error);
-            }
-            events.pop();
+    /// Admits events one by one, from the first that was not.
+    fn admit(&mut self, done: &mut Done, now: Time) -> Result<(), JournalError> {
+        let rest = &done.events[done.admitted..];
+        self.core.prefetch(rest.iter().map(|(_, prepared)| prepared), now)?;
+        for (stored, prepared) in rest {
+            self.core.admit(stored, prepared, now)?;
+            done.admitted += 1;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The script threads: each owns an engine and its compiled scripts, and prepares what it is given.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -28,6 +28,18 @@ pub(super) struct Job {
 pub(super) struct Done {
     pub(super) ticket: u64,
     pub(super) events: Vec<(Stored, Prepared)>,
+    /// How many of them were admitted.
+    pub(super) admitted: usize,
+    /// Where they go when all were. The thread that made an event takes it apart most cheaply: a
+    /// hundred pieces of memory each, which another thread would have to hand back one by one.
+    home: Sender<Vec<(Stored, Prepared)>>,
+}
+
+impl Done {
+    /// Gives the events back to the thread that prepared them; it may be gone.
+    pub(super) fn go_home(self) {
+        drop(self.home.send(self.events));
+    }
 }
 
 /// What every script thread needs.
@@ -60,7 +72,9 @@ pub(super) fn start(
 
 fn work(workshop: &Workshop, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
     let mut runner = Runner::new(workshop.bundle.load_full());
+    let (home, returned) = channel();
     loop {
+        returned.try_iter().for_each(drop);
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         runner.refresh(&workshop.bundle.load_full());
@@ -69,7 +83,7 @@ fn work(workshop: &Workshop, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
             .into_iter()
             .map(|stored| prepare_one(workshop, &mut runner, stored))
             .collect();
-        done(Done { ticket: job.ticket, events });
+        done(Done { ticket: job.ticket, events, admitted: 0, home: home.clone() });
     }
 }
 
@@ -93,7 +107,7 @@ pub(super) fn prepare_one(
     };
     let span = tracing::debug_span!("event", seq = stored.seq.0, source = %call.arrival.source);
     let _entered = span.entered();
-    let arrival = call.arrival.clone();
+    let arrival = Arc::clone(&call.arrival);
     let attempt = stored.attempts.tries;
     let prepared = catch_unwind(AssertUnwindSafe(|| {
         prepare(&workshop.config, runner, call, attempt, workshop.clock.now())

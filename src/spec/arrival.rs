@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Call, Fingerprint, Object};
+use super::{Call, Fingerprint, Object, Sketch};
 use crate::clock::Time;
 
 /// The door through which a call came.
@@ -155,8 +155,8 @@ fn merge(own: &mut Object, defaults: &Object) {
 /// One element as it was sent, with how it came in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawCall {
-    /// How it came in.
-    pub arrival: Arrival,
+    /// How it came in; shared by the elements of a batch of which the same is to be said.
+    pub arrival: Arc<Arrival>,
     /// The element's bytes, exactly as received.
     pub body: Bytes,
     fields: Option<Result<Object, String>>,
@@ -165,22 +165,20 @@ pub struct RawCall {
 
 impl RawCall {
     /// A call from its bytes. They are parsed when somebody asks, and once.
-    pub fn new(arrival: Arrival, body: Bytes) -> Self {
-        Self { arrival, body, fields: None, fingerprint: None }
+    pub fn new(arrival: impl Into<Arc<Arrival>>, body: Bytes) -> Self {
+        Self { arrival: arrival.into(), body, fields: None, fingerprint: None }
+    }
+
+    /// A call of which it is known already what identifies it.
+    pub fn known(arrival: Arc<Arrival>, body: Bytes, fingerprint: Fingerprint) -> Self {
+        Self { arrival, body, fields: None, fingerprint: Some(fingerprint) }
     }
 
     /// What identifies this call.
     pub fn fingerprint(&mut self) -> Fingerprint {
-        if let Some(known) = self.fingerprint {
-            return known;
-        }
-        self.parse();
-        let fingerprint = match &self.fields {
-            Some(Ok(fields)) => Fingerprint::of_fields(&self.arrival, fields),
-            _ => Fingerprint::of_bytes(&self.body),
-        };
-        self.fingerprint = Some(fingerprint);
-        fingerprint
+        let find_out =
+            || Fingerprint::of(&self.arrival, &self.body, Sketch::of(&self.body).as_ref());
+        *self.fingerprint.get_or_insert_with(find_out)
     }
 
     /// The fields, where the bytes are a JSON object.

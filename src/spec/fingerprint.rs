@@ -4,53 +4,58 @@
 //! all with its message id, must not. So the fingerprint covers type, name, message id, ids and the
 //! whole content, as they arrived, in an order of keys that no vendor's serialiser can disturb.
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Arrival, Object, field};
+use super::{Arrival, Sketch};
 
 /// 128 bits of a SHA-256 over a call as it arrived.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// Of a call that could be read.
-    pub(super) fn of_fields(arrival: &Arrival, fields: &Object) -> Self {
+    /// Of a call with this body; `sketch` is what can be read in it.
+    pub fn of(arrival: &Arrival, body: &[u8], sketch: Option<&Sketch<'_>>) -> Self {
+        match sketch {
+            Some(fields @ Sketch::Object(_)) => Self::of_fields(arrival, fields),
+            _ => Self::of_bytes(body),
+        }
+    }
+
+    fn of_fields(arrival: &Arrival, fields: &Sketch<'_>) -> Self {
         let mut hash = Sha256::new();
         match arrival.call {
             Some(call) => hash.update(call.as_str()),
             None => {
-                let kind = field(fields, "type").and_then(Value::as_str).unwrap_or_default();
+                let kind = fields.get("type").and_then(Sketch::as_str).unwrap_or_default();
                 hash.update(kind.to_ascii_lowercase());
             }
         }
         for name in ["event", "name", "messageId", "userId", "anonymousId", "groupId", "previousId"]
         {
             hash.update([0]);
-            feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
+            feed(&mut hash, fields.get(name).unwrap_or(&Sketch::Null));
         }
         for name in ["properties", "traits"] {
             hash.update([1]);
-            feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
+            feed(&mut hash, fields.get(name).unwrap_or(&Sketch::Null));
         }
-        if field(fields, "traits").is_none()
-            && let Some(context) = field(fields, "context").and_then(Value::as_object)
-            && let Some(traits) = field(context, "traits")
+        if fields.get("traits").is_none()
+            && let Some(traits) = fields.at("context.traits")
         {
             feed(&mut hash, traits);
         }
-        if !matches!(field(fields, "messageId"), Some(Value::String(_) | Value::Number(_))) {
+        if !matches!(fields.get("messageId"), Some(Sketch::Text(_) | Sketch::Number(_))) {
             // Without a message id only time tells two equal calls apart.
             for name in ["timestamp", "originalTimestamp"] {
                 hash.update([2]);
-                feed(&mut hash, field(fields, name).unwrap_or(&Value::Null));
+                feed(&mut hash, fields.get(name).unwrap_or(&Sketch::Null));
             }
         }
         Self::finish(hash)
     }
 
     /// Of bytes that are no JSON object.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+    fn of_bytes(bytes: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"raw\0");
         hash.update(bytes);
@@ -100,29 +105,32 @@ impl Fingerprint {
 }
 
 /// Feeds a value so that equal JSON gives equal hashes whatever the order of keys.
-fn feed(hash: &mut Sha256, value: &Value) {
+fn feed(hash: &mut Sha256, value: &Sketch<'_>) {
     match value {
-        Value::Null => hash.update(b"n"),
-        Value::Bool(true) => hash.update(b"t"),
-        Value::Bool(false) => hash.update(b"f"),
-        Value::Number(number) => {
+        Sketch::Null => hash.update(b"n"),
+        Sketch::Bool(true) => hash.update(b"t"),
+        Sketch::Bool(false) => hash.update(b"f"),
+        Sketch::Number(number) => {
             hash.update(b"#");
-            hash.update(number.as_str());
+            hash.update(number.as_bytes());
             hash.update([0]);
         }
-        Value::String(text) => feed_text(hash, text),
-        Value::Array(items) => {
+        Sketch::Text(text) => feed_text(hash, text),
+        Sketch::Array(items) => {
             hash.update(b"[");
             items.iter().for_each(|item| feed(hash, item));
             hash.update(b"]");
         }
-        Value::Object(object) => {
+        Sketch::Object(members) => {
             hash.update(b"{");
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            for (key, item) in entries {
-                feed_text(hash, key);
-                feed(hash, item);
+            let mut members: Vec<_> = members.iter().collect();
+            // Stable: of a key that comes twice, the last one counts.
+            members.sort_by_key(|(key, _)| key);
+            for (at, (key, item)) in members.iter().enumerate() {
+                if members.get(at + 1).is_none_or(|(next, _)| next != key) {
+                    feed_text(hash, key);
+                    feed(hash, item);
+                }
             }
             hash.update(b"}");
         }

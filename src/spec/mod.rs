@@ -14,12 +14,14 @@ pub mod ids;
 pub mod names;
 mod object;
 pub mod personal;
+mod sketch;
 pub mod timestamp;
 
 pub use arrival::{Arrival, BatchDefaults, Ingress, RawCall, Replay, Traffic};
 pub use event::{Call, Event, EventTime, TimeOrigin};
 pub use fingerprint::Fingerprint;
 pub(crate) use object::{field, field_mut};
+pub use sketch::Sketch;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

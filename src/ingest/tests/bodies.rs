@@ -182,7 +182,7 @@ async fn what_a_batch_says_for_all_is_kept_with_each_element() {
     });
     app.post("/v1/batch", &[], body.to_string().as_bytes()).await;
     for call in app.journal.take() {
-        let batch = serde_json::to_value(call.arrival.batch.unwrap()).unwrap();
+        let batch = serde_json::to_value(&call.arrival.batch).unwrap();
         let expected = json!({
             "sent_at": "2026-01-15T11:59:58Z", "context": {"ip": "1.2.3.4"},
             "integrations": {"All": true},

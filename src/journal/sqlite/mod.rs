@@ -165,8 +165,7 @@ impl SqliteJournal {
 
 impl Journal for SqliteJournal {
     fn accept(&self, batch: Vec<Accepted>) -> Reply<Vec<Receipt>> {
-        let records: Result<VecDeque<Record>, _> = batch.into_iter().map(Record::new).collect();
-        let ready = records.and_then(|records| {
+        let ready = Record::all_of(batch).and_then(|records| {
             let bytes = records.iter().map(Record::size).sum();
             Ok((records, Room::take(&self.shared, bytes, self.max_waiting_bytes)?))
         });
@@ -243,7 +242,7 @@ impl Journal for SqliteJournal {
         with(&self.shared.reading, |connection| queues::load(connection, keys, now))
     }
 
-    fn commit(&self, changes: Vec<Change>) -> Reply<()> {
+    fn commit(&self, changes: Arc<Vec<Change>>) -> Reply<()> {
         if changes.is_empty() {
             return answered(Ok(()));
         }

@@ -5,13 +5,16 @@
 //!
 //! Not here: which table it lies in ([`super::queues`]).
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::{Accepted, JournalError, Seq};
 use crate::clock::Time;
-use crate::spec::{RawCall, Traffic};
+use crate::spec::{Arrival, RawCall, Traffic};
 
 /// An accepted call, ready to be written.
 #[derive(Debug)]
@@ -20,8 +23,8 @@ pub(super) struct Record {
     pub(super) key: u128,
     /// The queue that it goes to.
     pub(super) traffic: Traffic,
-    /// The arrival as JSON.
-    pub(super) envelope: String,
+    /// The arrival as JSON; shared by the calls that came in alike.
+    pub(super) envelope: Arc<str>,
     /// Over envelope and body.
     pub(super) crc: u32,
     /// The call itself, for the hand-off.
@@ -29,13 +32,25 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Encodes a call. Runs on the caller's thread: the writer has enough to do.
-    pub(super) fn new(accepted: Accepted) -> Result<Self, JournalError> {
-        let Accepted { key, call } = accepted;
-        let envelope = serde_json::to_string(&call.arrival)
-            .map_err(|error| JournalError::Failed(format!("cannot store an arrival: {error}")))?;
-        let crc = checksum(envelope.as_bytes(), &call.body);
-        Ok(Self { key, traffic: call.arrival.traffic(), envelope, crc, call })
+    /// Encodes a batch. Runs on the caller's thread: the writer has enough to do.
+    pub(super) fn all_of(batch: Vec<Accepted>) -> Result<VecDeque<Self>, JournalError> {
+        let mut last: Option<(Arc<Arrival>, Arc<str>)> = None;
+        let mut records = VecDeque::with_capacity(batch.len());
+        for Accepted { key, call } in batch {
+            let envelope = match &last {
+                Some((arrival, envelope)) if Arc::ptr_eq(arrival, &call.arrival) => {
+                    Arc::clone(envelope)
+                }
+                _ => {
+                    let envelope: Arc<str> = encode(&call.arrival)?.into();
+                    last = Some((Arc::clone(&call.arrival), Arc::clone(&envelope)));
+                    envelope
+                }
+            };
+            let crc = checksum(envelope.as_bytes(), &call.body);
+            records.push_back(Self { key, traffic: call.arrival.traffic(), envelope, crc, call });
+        }
+        Ok(records)
     }
 
     /// How many bytes wait with it.
@@ -68,9 +83,14 @@ fn read(seq: Seq, crc: ValueRef<'_>, envelope: &[u8], body: &[u8]) -> Result<Raw
         return Err(format!("record {} is damaged: its checksum does not match", seq.0));
     }
     match serde_json::from_slice(envelope) {
-        Ok(arrival) => Ok(RawCall::new(arrival, Bytes::copy_from_slice(body))),
+        Ok::<Arrival, _>(arrival) => Ok(RawCall::new(arrival, Bytes::copy_from_slice(body))),
         Err(error) => Err(format!("record {} has an unreadable envelope: {error}", seq.0)),
     }
+}
+
+fn encode(arrival: &Arrival) -> Result<String, JournalError> {
+    serde_json::to_string(arrival)
+        .map_err(|error| JournalError::Failed(format!("cannot store an arrival: {error}")))
 }
 
 fn checksum(envelope: &[u8], body: &[u8]) -> u32 {
