@@ -52,6 +52,7 @@ enum Stage {
     Clone,
     Scripts,
     Guard,
+    Contract,
     Prefetch,
     Admit,
     Resolve,
@@ -61,7 +62,7 @@ enum Stage {
     LetGo,
 }
 
-const STAGES: [(Stage, &str); 17] = [
+const STAGES: [(Stage, &str); 18] = [
     (Stage::Split, "find the elements"),
     (Stage::Parse, "parse"),
     (Stage::Fingerprint, "fingerprint, key"),
@@ -72,6 +73,7 @@ const STAGES: [(Stage, &str); 17] = [
     (Stage::Clone, ". a copy of the event"),
     (Stage::Scripts, ". scripts"),
     (Stage::Guard, ". guard"),
+    (Stage::Contract, ". contract, twice"),
     (Stage::Prefetch, "core: look facts up"),
     (Stage::Admit, "core: admit"),
     (Stage::Resolve, ". resolve, map, encode"),
@@ -230,6 +232,15 @@ impl Bench {
         timed(&mut self.spent, Stage::Guard, || {
             for part in prepared.iter().flat_map(|event| event.result.as_ref().unwrap()) {
                 black_box(guard::judge(&config.guard, &part.case, now));
+            }
+        });
+        let bundle = Arc::clone(self.runner.bundle());
+        timed(&mut self.spent, Stage::Contract, || {
+            for part in prepared.iter().flat_map(|event| event.result.as_ref().unwrap()) {
+                // As it arrived, and as the scripts left it.
+                for _ in 0..2 {
+                    black_box(bundle.contracts().look(&part.event, &part.case.canonical));
+                }
             }
         });
         prepared

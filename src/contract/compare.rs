@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::schema::{Bounds, Either, Node, Property};
 use super::violation::{Kind, Step, Violation, sample};
-use crate::spec::Object;
+use crate::spec::{Object, field};
 
 /// What is wrong with `fields`, at most `most` of it told.
 pub(super) fn compare(
@@ -88,7 +88,7 @@ impl Comparison {
     fn object(&mut self, node: &Node, fields: &Object, here: &Here<'_>) {
         for Property { name, node, required } in &node.properties {
             let here = Here::In(here, At::Name(name));
-            match fields.get(name.as_ref()) {
+            match field(fields, name) {
                 Some(Value::Null) if node.types.names_null() => {}
                 // To a sender, null and nothing are the same: SDKs write one for the other.
                 value @ (None | Some(Value::Null)) if *required => {
@@ -100,8 +100,7 @@ impl Comparison {
             }
         }
         for Either { names, joined, wanted } in &node.either {
-            let is_there =
-                |name: &Arc<str>| fields.get(name.as_ref()).is_some_and(|v| !v.is_null());
+            let is_there = |name: &Arc<str>| field(fields, name).is_some_and(|v| !v.is_null());
             if !names.iter().any(|all| all.iter().all(is_there)) {
                 let here = Here::In(here, At::Name(joined));
                 self.report(Kind::RequiredMissing, &here, wanted, String::new());

@@ -33,7 +33,7 @@ pub use schema::Contract;
 pub use violation::{Kind, Violation};
 
 use crate::outcome::{DeadCode, DeadLetter, Stage};
-use crate::spec::{Call, Event, Object};
+use crate::spec::{self, Call, Event, Object};
 
 /// Where the schemas are in the transforms folder.
 pub const FOLDER: &str = "schemas/";
@@ -228,7 +228,8 @@ impl Contract {
     fn look(&self, event: &Event) -> Look {
         static NOTHING: std::sync::LazyLock<Object> = std::sync::LazyLock::new(Object::new);
         let field = self.field();
-        let fields = event.fields().get(field).and_then(Value::as_object).unwrap_or(&NOTHING);
+        let fields =
+            spec::field(event.fields(), field).and_then(Value::as_object).unwrap_or(&NOTHING);
         let violations = compare::compare(&self.root, field, fields, MOST_VIOLATIONS);
         Look { event: Arc::clone(&self.event), planned: true, violations }
     }
