@@ -41,6 +41,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod data_health;
 pub mod emulator;
 pub mod fixture;
 pub mod server;

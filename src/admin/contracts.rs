@@ -267,6 +267,7 @@ mod tests {
             letter: None,
             exit: true,
             happened_at: None,
+            first: true,
             parts: Vec::new(),
             checks: [Check { part, look }].into(),
         }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::dead_letters::{self, Redrive, Redriven, Selection};
 use super::health::{self, Health};
 use super::originals::{self, Which};
-use super::{Admin, AdminError, metrics, story};
+use super::{Admin, AdminError, metrics, runs, story};
 
 /// Larger bodies are refused: a filter is small.
 pub(super) const BODY_BYTES: usize = 64 * 1024;
@@ -28,6 +28,8 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .service(get("/api/status", status))
         .service(get("/api/config", config))
         .service(get("/api/why", why))
+        .service(get("/api/runs", runs))
+        .service(get("/api/data-health", data_health))
         .service(get("/api/dead-letters", list))
         .service(post("/api/dead-letters/redrive", redrive))
         .service(get("/api/dead-letters/export", export))
@@ -112,6 +114,17 @@ async fn why(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
     let admin = admin.into_inner();
     let asked = admin.ask(move |admin| story::tell(admin.journal.as_ref(), &of, limit));
     asked.await.map(|story| found(&story))
+}
+
+async fn runs(admin: web::Data<Admin>) -> HttpResponse {
+    let totals = admin.journal.totals();
+    found(&runs::runs(&totals, Some(&admin.watch.data())))
+}
+
+async fn data_health(admin: web::Data<Admin>) -> HttpResponse {
+    let totals = admin.journal.totals();
+    let since = admin.watch.started_at().to_string();
+    found(&runs::report(&totals, &admin.watch.data(), since))
 }
 
 #[derive(Deserialize)]

@@ -15,10 +15,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Picture;
 use super::contracts::{Compared, Kept};
+use crate::data_health::{AGES, FINDINGS};
+use crate::guard::Class;
 use crate::ingest::{METRIC_EVENTS, METRIC_REQUESTS};
 use crate::journal::{Pending, Total};
 use crate::relay::Report;
 
+/// How old events are when they come in, replays left out, by `source` and `kind`.
+pub(super) const AGE: &str = "segue_event_age_seconds";
 /// Events that ended or went out of line, by the guard's `class` and `action`.
 pub(super) const CLASSES: &str = "segue_guard_verdicts_total";
 /// Events put out of line, by `why`: parked, held, retry.
@@ -44,15 +48,20 @@ impl ProcessMetrics {
     pub(super) fn install() -> Self {
         static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
         let installed = INSTALLED.get_or_init(|| {
-            let ages = Matcher::Full(EXIT_AGE.into());
-            let builder = PrometheusBuilder::new().set_buckets_for_metric(ages, &EXIT_AGES).ok()?;
-            let handle = builder.install_recorder().ok()?;
+            let handle = PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Full(EXIT_AGE.into()), &EXIT_AGES)
+                .ok()?
+                .set_buckets_for_metric(Matcher::Full(AGE.into()), &AGES.map(|secs| secs as f64))
+                .ok()?
+                .install_recorder()
+                .ok()?;
             describe_histogram!(EXIT_AGE, "Age of live exit events when Customer.io has them, or when they end otherwise, since they happened.");
             describe_counter!(CONTESTED, "Anonymous ids that turned out to be several people's, since the start.");
             // From zero on: the first one must be a rise.
             counter!(CONTESTED).increment(0);
             describe_counter!(METRIC_REQUESTS, "Requests to the listener for events, since the start.");
             describe_counter!(METRIC_EVENTS, "Events in requests that were taken, repeated ones too, since the start.");
+            describe_histogram!(AGE, "How old events are when they come in, replays left out, since the start.");
             describe_counter!(CLASSES, "Events that ended or went out of line, by the guard's class and action, since the start.");
             describe_counter!(POSTPONED, "Events put out of line, since the start.");
             describe_counter!(EXITS, "Exit events that became dead letters, since the start.");
@@ -81,6 +90,12 @@ pub(super) fn count(report: &Report) {
     if !trail.class.is_empty() {
         let labels = [("class", trail.class.clone()), ("action", trail.action.clone())];
         counter!(CLASSES, &labels).increment(1);
+    }
+    for seen in report.parts.iter().map(|part| &part.seen).filter(|_| report.first) {
+        if !matches!(seen.class, Class::Replay | Class::ReplayByAge) {
+            let labels = [("source", trail.source.clone()), ("kind", seen.kind.as_str().into())];
+            histogram!(AGE, &labels).record(seen.age);
+        }
     }
     if matches!(trail.outcome.as_str(), "parked" | "held" | "retry") {
         counter!(POSTPONED, "why" => trail.outcome.clone()).increment(1);
@@ -111,6 +126,7 @@ pub(super) fn exposition(picture: &Picture) -> String {
         relay(picture);
         scripts(picture);
         contracts(&picture.contracts);
+        data(picture);
     });
     recorder.handle().render()
 }
@@ -277,6 +293,19 @@ fn contracts(kept: &Kept) {
     }
 }
 
+fn data(picture: &Picture) {
+    describe_counter!(
+        "segue_data_findings_total",
+        "What was found in the data, since the start; `segue health` says what to do."
+    );
+    for (source, figures) in &picture.data {
+        for finding in FINDINGS {
+            let labels = [("source", source.clone()), ("finding", finding.name.into())];
+            counter!("segue_data_findings_total", &labels).absolute(finding.count(figures));
+        }
+    }
+}
+
 fn flag(is_so: bool) -> f64 {
     if is_so { 1.0 } else { 0.0 }
 }
@@ -392,6 +421,7 @@ mod tests {
             letter,
             exit,
             happened_at: None,
+            first: true,
             parts: Vec::new(),
             checks: std::sync::Arc::default(),
         };

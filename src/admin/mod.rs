@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `picture` | everything that is known at one moment |
 //! | [`health`], `metrics`, [`status`] | what that picture says: to a probe, to Prometheus, to a person |
-//! | [`dead_letters`], [`story`] | what could not be sent; what happened to whom |
+//! | [`dead_letters`], [`story`], [`runs`] | what could not be sent; what happened to whom, and to replays |
 //! | [`originals`] | dead letters and recorded events with their payload, for export |
 //! | [`scripts`] | reload |
 //! | `watch` | what the journal's counters do not tell |
@@ -27,6 +27,7 @@ mod http;
 mod metrics;
 pub mod originals;
 mod picture;
+pub mod runs;
 pub mod scripts;
 #[cfg(unix)]
 mod socket;

@@ -1,5 +1,6 @@
 //! Everything that is known at one moment; health, metrics and status only read from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::contracts::Kept;
 use super::watch::Exits;
 use super::{Admin, AdminError};
 use crate::clock::Time;
+use crate::data_health::Figures;
 use crate::journal::{JournalHealth, Pending, Total};
 use crate::relay;
 
@@ -40,6 +42,8 @@ pub struct Picture {
     pub exits: Exits,
     /// How well the contracts are kept.
     pub contracts: Kept,
+    /// What was found in the data, by source.
+    pub data: BTreeMap<String, Figures>,
 }
 
 impl Picture {
@@ -80,6 +84,7 @@ impl Admin {
             broken_scripts: self.reloader.refusal(),
             exits: self.watch.exits(at),
             contracts: self.kept(),
+            data: self.watch.data().sources().clone(),
         }
     }
 

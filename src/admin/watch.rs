@@ -19,6 +19,7 @@ use super::metrics;
 use super::{Admin, metrics::ProcessMetrics};
 use crate::clock::Time;
 use crate::config::Config;
+use crate::data_health::DataHealth;
 use crate::guard::Kind;
 use crate::journal::{DeadFilter, DeadRow, Journal, JournalError, Seq};
 use crate::relay::Report;
@@ -40,6 +41,7 @@ pub struct Watch {
     exits: Mutex<BTreeMap<Seq, Exit>>,
     health: ArcSwap<Health>,
     contracts: Book,
+    data: Mutex<DataHealth>,
     process: ProcessMetrics,
 }
 
@@ -70,6 +72,7 @@ impl Watch {
             exits: Mutex::default(),
             health: ArcSwap::from_pointee(Health::default()),
             contracts: Book::default(),
+            data: Mutex::default(),
             process: ProcessMetrics::install(),
         })
     }
@@ -109,6 +112,11 @@ impl Watch {
             let (before, now) = (before.word(), health.word());
             tracing::info!(before, now, reasons = %health.codes(), "health changed");
         }
+    }
+
+    /// What was found in the data since the start.
+    pub(super) fn data(&self) -> MutexGuard<'_, DataHealth> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives memory back that measurements took.
@@ -163,6 +171,7 @@ impl Watch {
         );
         metrics::count(report);
         self.contracts.note(report);
+        self.data().note(report);
         if let (true, Some(letter)) = (report.exit, &report.letter) {
             let exit = Exit { at: trail.at, code: letter.code.as_str(), stored: false };
             self.remember(report.seq, exit);

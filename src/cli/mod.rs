@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod docs;
 pub mod emulate;
 pub mod explain;
+pub mod health;
 pub mod init;
 pub mod map;
 mod offline;
@@ -14,6 +15,7 @@ pub mod operator;
 pub mod recorded;
 pub mod reload;
 pub mod replay;
+pub mod runs;
 pub mod serve;
 pub mod status;
 mod table;
@@ -46,6 +48,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     Emulate(emulate::EmulateArgs),
     Status(status::StatusArgs),
+    Health(health::HealthArgs),
+    Runs(runs::RunsArgs),
     Why(why::WhyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Recorded(recorded::RecordedArgs),
@@ -71,6 +75,8 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Emulate(args) => emulate::run(args),
             Command::Status(args) => status::run(args),
+            Command::Health(args) => health::run(args),
+            Command::Runs(args) => runs::run(args),
             Command::Why(args) => why::run(args),
             Command::DeadLetters(args) => dead_letters::run(args),
             Command::Recorded(args) => recorded::run(args),

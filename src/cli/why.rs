@@ -19,8 +19,8 @@ use crate::admin::story::{self, Chapter, Story, USUAL};
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  segue why ajs-next-1699-4e2b")]
 pub struct WhyArgs {
-    /// A message id, or a person's or anonymous id.
-    #[arg(value_name = "MESSAGE|PERSON")]
+    /// A message id, a person's or anonymous id, or the name of a replay.
+    #[arg(value_name = "MESSAGE|PERSON|REPLAY")]
     of: String,
     /// At most so many events, the newest.
     #[arg(long, value_name = "N", default_value_t = USUAL)]

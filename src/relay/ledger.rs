@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::Sighting;
 use super::core::what;
 use crate::clock::Time;
 use crate::delivery::{Fate, ItemId};
@@ -62,6 +63,8 @@ pub(super) struct Progress {
     rejected: Vec<Value>,
     /// What kind of problem the refused ones are.
     rejected_as: Option<(DeadCode, String)>,
+    /// What it shows about the data.
+    seen: Sighting,
     /// What the guard was asked, to be asked again.
     pub(super) case: Case,
     /// The business key that it holds.
@@ -105,6 +108,8 @@ pub struct Report {
     pub exit: bool,
     /// When it happened; absent for replays.
     pub happened_at: Option<Time>,
+    /// Whether it came straight from its queue: one that was out of line was reported before.
+    pub first: bool,
     /// What was decided about each event that the scripts made of it, by their numbers.
     pub parts: Vec<Decided>,
     /// How it compares with the contracts, as it arrived and as the scripts left it.
@@ -128,6 +133,8 @@ pub struct Decided {
     pub outcome: &'static str,
     /// The reason of that.
     pub reason: String,
+    /// What it shows about the data.
+    pub seen: Sighting,
 }
 
 impl Unsettled {
@@ -188,6 +195,7 @@ impl Unsettled {
             operations,
             rejected: Vec::new(),
             rejected_as: None,
+            seen: Sighting::of(part),
             case: part.case.clone(),
             holds: resolved.holds,
             subject: resolved.subject,
@@ -292,6 +300,7 @@ impl Unsettled {
     }
 
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
+        let first = self.place != Place::Deferred;
         let parts = self.decided();
         let mut attempts = self.attempts;
         attempts.holds.clear();
@@ -332,6 +341,7 @@ impl Unsettled {
                 letter: None,
                 exit: self.origin.exit,
                 happened_at: self.origin.happened_at,
+                first,
                 parts,
                 checks: self.checks,
             },
@@ -339,6 +349,7 @@ impl Unsettled {
     }
 
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
+        let first = self.place != Place::Deferred;
         let parts = self.decided();
         let outcome = self.outcome();
         self.trail.at = now;
@@ -354,6 +365,7 @@ impl Unsettled {
             letter,
             exit: self.origin.exit,
             happened_at: self.origin.happened_at,
+            first,
             parts,
             checks: self.checks,
         };
@@ -417,8 +429,9 @@ impl Progress {
             (None, None, _) => ("", String::new()),
         };
         let (subject, operations) = (self.subject.clone(), self.operations.clone());
-        let (identity, newly_contested) = (self.identity, self.newly_contested);
-        Decided { index, subject, identity, newly_contested, operations, outcome, reason }
+        let (identity, seen) = (self.identity, self.seen);
+        let newly_contested = self.newly_contested;
+        Decided { index, subject, identity, newly_contested, operations, outcome, reason, seen }
     }
 
     fn outcome(&mut self, index: u32) -> Outcome {

@@ -17,8 +17,10 @@ mod purge;
 mod reading;
 mod run;
 mod scripts;
+mod sighting;
 
 pub use self::core::{Commit, Core};
 pub use ledger::{Decided, Report};
 pub use purge::Purge;
 pub use run::{Asker, Handle, Relay, Status};
+pub use sighting::{Sighting, hashed};

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{Cli, contracts, dead_letters, recorded, reload, status, why};
+use super::super::{Cli, contracts, dead_letters, health, recorded, reload, runs, status, why};
 use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
 
 /// The words of one command behind `segue`.
@@ -48,6 +48,8 @@ async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> 
             "contracts" => contracts::execute(&read(&words), &mut out),
             "why" => why::execute(&read(&words), &mut out),
             "status" => status::execute(&read(&words), &mut out),
+            "health" => health::execute(&read(&words), &mut out),
+            "runs" => runs::execute(&read(&words), &mut out),
             "reload" => reload::execute(&read(&words), &mut out),
             other => panic!("no command {other}"),
         };
@@ -299,4 +301,43 @@ async fn contracts_are_printed_with_what_the_server_saw_of_them() {
     assert_eq!(json[0]["contracts"][0]["properties"].as_array().unwrap().len(), 3);
     assert_eq!(json[0]["running"]["bundle"], json[0]["bundle"]);
     server.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_known_by_its_name_and_the_data_by_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    let old = |id: &str| {
+        let mut event = order(id, "u-1");
+        event["context"] = serde_json::json!({"replay": "january"});
+        event["timestamp"] = Value::from("2026-01-02T00:00:00Z");
+        event
+    };
+    server.post(old("o-1")).await;
+    server.post(old("o-1")).await;
+    let mut bare = order("o-2", "u-1");
+    bare["properties"] = serde_json::json!({"total": 1});
+    server.post(bare).await;
+    server.settled(3.0).await;
+
+    let run = segue("runs", "january", &at).await.unwrap();
+    for line in ["2  accepted", "1  delivered", "1  dropped duplicate", "1  replayed"] {
+        assert!(run.text.contains(line), "{line}: {}", run.text);
+    }
+    assert_eq!(segue("runs", "february", &at).await.unwrap().code, ExitCode::from(1));
+    let listed = segue("why", "january --json", &at).await.unwrap().json();
+    assert_eq!((listed.len(), &listed[0]["message_id"]), (1, &Value::from("o-1")));
+    let health = segue("health", "", &at).await.unwrap();
+    for words in ["ready", "order without id", "send order_id", "duplicates left out"] {
+        assert!(health.text.contains(words), "{words}: {}", health.text);
+    }
+
+    server.app.stop().await;
+    let runs = segue("runs", "--json", &at).await.unwrap().json();
+    assert_eq!(
+        (&runs[0]["name"], &runs[0]["delivered"]),
+        (&Value::from("january"), &Value::from(1))
+    );
 }

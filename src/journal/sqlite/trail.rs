@@ -27,6 +27,11 @@ impl Block {
         serde_json::to_writer(&mut self.json, entry)?;
         self.keys.extend(key(&entry.message_id));
         self.keys.extend(entry.person.iter().flat_map(|person| key(person)));
+        // One small key for all events of a replay: its name finds the block.
+        let label = key(&entry.label);
+        if !entry.label.is_empty() && !self.keys.as_chunks::<4>().0.contains(&label) {
+            self.keys.extend(label);
+        }
         self.count += 1;
         self.at = self.at.max(entry.at.millis());
         Ok(())
@@ -51,7 +56,7 @@ impl Block {
     }
 }
 
-/// The newest entries, at most `max`, of this message id or person; newest last.
+/// The newest entries, at most `max`, of this message id, person or replay; newest last.
 pub(super) fn search(
     connection: &Connection,
     needle: &str,
@@ -74,10 +79,11 @@ pub(super) fn search(
         let block = open.query_row([id], |row| row.get::<_, Vec<u8>>(0)).optional()?;
         let block: Vec<TrailEntry> =
             serde_json::from_slice(&block.unwrap_or_default()).unwrap_or_default(); // a damaged block hides nothing else
-        let matching = block
-            .into_iter()
-            .rev()
-            .filter(|entry| entry.message_id == needle || entry.person.as_deref() == Some(needle));
+        let matching = block.into_iter().rev().filter(|entry| {
+            entry.message_id == needle
+                || entry.person.as_deref() == Some(needle)
+                || entry.label == needle
+        });
         entries.extend(matching.take(max - entries.len()));
     }
     entries.reverse();
