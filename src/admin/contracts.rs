@@ -202,7 +202,10 @@ impl Pages {
             }
             let page = self.page(&look.event, &what);
             page.counts[side].add(at);
-            // What the scripts mend needs no sample: it is the source's habit.
+            // What the scripts mend needs no sample once there is something that they do not.
+            if side == 1 && page.counts[1].total == 1 {
+                page.samples.clear();
+            }
             if side == 1 || page.counts[1].total == 0 {
                 if page.samples.len() == MOST_SAMPLES {
                     page.samples.pop_front();
@@ -294,8 +297,23 @@ mod tests {
             ("products[].price", "Unknown-Violation")
         );
         assert_eq!((broken.before, broken.after), (tally(1), tally(1)));
-        assert_eq!(broken.samples[0].message_id, "m-1000");
+        let sampled = |samples: &[Sample]| -> Vec<String> {
+            samples.iter().map(|sample| sample.message_id.clone()).collect()
+        };
+        assert_eq!(sampled(&broken.samples), ["m-1000"], "what the scripts mend is no news");
         assert_eq!(broken.samples[0].name, "odd");
+    }
+
+    #[test]
+    fn samples_are_of_what_the_scripts_left_once_there_is_such() {
+        let book = Book::default();
+        for (at, part) in [(1, None), (2, None), (3, Some(0))] {
+            book.note(&report(at, "delivered", part, &[("odd", "properties.x")]));
+        }
+        let kept = book.read(Time::from_secs(3));
+        let samples: Vec<&str> =
+            kept.broken[0].samples.iter().map(|sample| sample.message_id.as_str()).collect();
+        assert_eq!(samples, ["m-3"]);
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Reader<'_> {
             ("maxItems", "at most LEN elements"),
         ] {
             if let Some(value) = fields.get(name) {
-                words.push(phrase.replace("LEN", &plain(value)));
+                let phrase = phrase.replace("LEN", &plain(value));
+                let is_one = value.as_u64() == Some(1);
+                let ends = [" characters", " elements"].iter().any(|end| phrase.ends_with(end));
+                let singular = phrase.strip_suffix('s').filter(|_| is_one && ends);
+                words.push(singular.unwrap_or(&phrase).to_owned());
             }
         }
         if words.is_empty() {
