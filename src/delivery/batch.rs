@@ -45,6 +45,14 @@ pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
     .fill()
 }
 
+/// Picks the one item that shows whether Customer.io is back: the one that was least in requests that
+/// failed. The oldest may be what fails whoever is well, and would keep everybody waiting.
+pub fn probe(queues: &Queues) -> Vec<ItemId> {
+    let ready = queues.ready().iter().filter_map(|turn| Some((turn.id, queues.entry(turn.id)?)));
+    let least = ready.min_by_key(|(_, entry)| (std::cmp::Reverse(entry.company), entry.tries));
+    least.map(|(id, _)| id).into_iter().collect()
+}
+
 struct Composition<'a> {
     queues: &'a Queues,
     room: Room,

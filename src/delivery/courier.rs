@@ -255,7 +255,10 @@ impl Courier {
             if !may_fly || (now < go && !self.is_full()) || self.rate.next(now) > now {
                 return None;
             }
-            let items = batch::compose(&self.queues, self.config.room);
+            let items = match self.breaker.gate(now) {
+                Gate::Probe => batch::probe(&self.queues),
+                _ => batch::compose(&self.queues, self.config.room),
+            };
             if self.set_stale_aside(&items, now) {
                 continue;
             }

@@ -508,9 +508,9 @@ pub trait Journal: Send + Sync {
     /// How it was found when it was opened.
     fn opened(&self) -> Opened;
 
-    /// Notes durably that this event is being tried alone (`None`: that none is). If the process goes
-    /// down with it, the next start knows.
-    fn note_trying(&self, seq: Option<Seq>) -> Reply<()>;
+    /// Notes that this event is being tried alone (`None`: that none is). If the process goes down with
+    /// it, the next start knows. It need not survive the machine, and must be quick.
+    fn note_trying(&self, seq: Option<Seq>) -> Result<(), JournalError>;
 
     /// Forgets what has expired (deduplication keys, facts, trail, old dead letters) and gives space
     /// back, in small steps.

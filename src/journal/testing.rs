@@ -69,8 +69,8 @@ impl Journal for ForgetfulJournal {
     fn opened(&self) -> Opened {
         Opened::default()
     }
-    fn note_trying(&self, _: Option<Seq>) -> Reply<()> {
-        no()
+    fn note_trying(&self, _: Option<Seq>) -> Result<(), JournalError> {
+        Ok(())
     }
     fn maintain(&self, _: Time) -> Reply<()> {
         no()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::run::{Driver, wait};
+use super::run::Driver;
 use super::scripts::{Done, Job};
 use crate::clock::Time;
 use crate::journal::{JournalError, Seq, Stored};
@@ -116,7 +116,7 @@ impl Driver {
         }
         if self.careful > 0 {
             let seq = events.first().map(|event| event.seq);
-            if let Err(error) = wait(self.relay.journal.note_trying(seq)) {
+            if let Err(error) = self.relay.journal.note_trying(seq) {
                 // Nobody reads them a second time.
                 self.feed.kept = events;
                 return Err(error);
@@ -164,7 +164,7 @@ impl Driver {
         }
         self.careful = 0;
         if self.feed.noted {
-            wait(self.relay.journal.note_trying(None))?;
+            self.relay.journal.note_trying(None)?;
             self.feed.noted = false;
         }
         Ok(())
@@ -174,6 +174,14 @@ impl Driver {
     pub(super) fn prepared(&mut self, done: Done) {
         self.feed.waiting.insert(done.ticket, done);
         self.admit_waiting();
+        // What it survived is not to be blamed when somebody kills the process now. A note that cannot
+        // be taken back is taken back with the next one.
+        if self.feed.noted
+            && self.feed.outstanding() == 0
+            && self.relay.journal.note_trying(None).is_ok()
+        {
+            self.feed.noted = false;
+        }
     }
 
     pub(super) fn admit_waiting(&mut self) {

@@ -331,7 +331,3 @@ fn read_probe(probe: Probe) -> Answer {
         }
     }
 }
-
-pub(super) fn wait<T>(reply: crate::journal::Reply<T>) -> Result<T, JournalError> {
-    reply.blocking_recv().unwrap_or_else(|_| Err(JournalError::Failed("it was closed".into())))
-}

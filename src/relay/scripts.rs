@@ -51,7 +51,8 @@ pub(super) struct Workshop {
 }
 
 /// Starts `count` threads that take jobs from `jobs` and give the results to `done`. They end when
-/// the other end of `jobs` is dropped.
+/// the other end of `jobs` is dropped. Returns when their scripts are compiled: the time that takes is
+/// not the fault of the first event.
 pub(super) fn start(
     count: usize,
     workshop: &Workshop,
@@ -59,19 +60,27 @@ pub(super) fn start(
     done: impl Fn(Done) + Send + Clone + 'static,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
     let jobs = Arc::new(Mutex::new(jobs));
-    (0..count)
-        .map(|number| {
-            let (workshop, jobs, done) = (workshop.clone(), Arc::clone(&jobs), done.clone());
-            std::thread::Builder::new()
-                .name(format!("scripts-{number}"))
-                .stack_size(STACK)
-                .spawn(move || work(&workshop, &jobs, done))
-        })
-        .collect()
+    let (ready, compiled) = channel();
+    let threads = (0..count).map(|number| {
+        let (workshop, jobs, done) = (workshop.clone(), Arc::clone(&jobs), done.clone());
+        let ready = ready.clone();
+        std::thread::Builder::new().name(format!("scripts-{number}")).stack_size(STACK).spawn(
+            move || {
+                let runner = Runner::new(workshop.bundle.load_full());
+                // Nobody waits for it when a thread could not be started.
+                let _ = ready.send(());
+                work(&workshop, runner, &jobs, done);
+            },
+        )
+    });
+    let threads: std::io::Result<Vec<_>> = threads.collect();
+    drop(ready);
+    // A thread that went down does not send, and does not keep this from ending either.
+    compiled.iter().take(count).for_each(drop);
+    threads
 }
 
-fn work(workshop: &Workshop, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
-    let mut runner = Runner::new(workshop.bundle.load_full());
+fn work(workshop: &Workshop, mut runner: Runner, jobs: &Mutex<Receiver<Job>>, done: impl Fn(Done)) {
     let (home, returned) = channel();
     loop {
         returned.try_iter().for_each(drop);

@@ -117,9 +117,10 @@ impl Courier {
         let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
         match items {
             [one] if outage => {
-                // An outage is nobody's fault, and uses up nobody's budget.
+                // An outage is nobody's fault, and uses up nobody's budget. If it is the item's after
+                // all, the next probe is another one.
                 let until = now.plus(self.jitter.wait(SHORT_WAIT));
-                self.queues.came_back(*one, Some(until), |_| {});
+                self.queues.came_back(*one, Some(until), |entry| entry.company = 1);
             }
             [one] => self.back_off(*one, status, now),
             _ => self.halve(items),

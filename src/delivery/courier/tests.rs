@@ -138,6 +138,33 @@ fn a_refused_batch_is_halved_down_to_the_culprit() {
 }
 
 #[test]
+fn a_person_who_fails_before_anybody_else_comes_does_not_keep_the_breaker_open() {
+    let mut courier = Courier::new(config());
+    let mut delivered = Vec::new();
+    let mut waited = 0;
+    for round in 0..300 {
+        let now = i64::try_from(round).unwrap() * 100;
+        courier.push(item(round * 2, &["hot"]));
+        if round >= 20 {
+            courier.push(item(round * 2 + 1, &[&format!("p{round}")]));
+        }
+        for flight in courier.poll(at(now)) {
+            let (id, items) = batch(&flight);
+            let hot = items.iter().any(|item| item.parse::<u64>().unwrap() % 2 == 0);
+            courier.answer(id, if hot { broken(500) } else { ok() }, at(now));
+        }
+        for (seq, fate) in fates(&mut courier) {
+            assert_eq!(fate, Fate::Delivered);
+            delivered.push(seq);
+            waited = waited.max(round - seq / 2);
+        }
+    }
+    assert!(delivered.iter().all(|seq| seq % 2 == 1));
+    assert!(delivered.len() >= 275, "others go on: {}", delivered.len());
+    assert!(waited <= 50, "the first of them waited for one probe: {waited} tenths of a second");
+}
+
+#[test]
 fn a_failing_person_delays_nobody_else_and_leaves_the_line_after_a_minute() {
     let mut courier = Courier::new(config());
     let mut delivered = Vec::new();

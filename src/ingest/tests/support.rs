@@ -129,7 +129,7 @@ impl Journal for MemoryJournal {
     fn opened(&self) -> Opened {
         unreachable!("ingest does not ask")
     }
-    fn note_trying(&self, _: Option<Seq>) -> Reply<()> {
+    fn note_trying(&self, _: Option<Seq>) -> Result<(), JournalError> {
         unreachable!("ingest does not ask")
     }
     fn maintain(&self, _: Time) -> Reply<()> {

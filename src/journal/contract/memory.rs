@@ -268,19 +268,27 @@ fn a_crash_is_known_at_the_next_start_with_the_event_that_was_tried() {
     let engine = Engine::disk();
     let journal = engine.open();
     let seq = accept(&journal, [1])[0];
-    done(journal.note_trying(Some(seq)));
+    journal.note_trying(Some(seq)).unwrap();
     drop(journal);
 
     let journal = engine.open();
     assert_eq!((journal.opened().clean, journal.opened().trying), (false, Some(seq)));
     assert_eq!(journal.opened().tried, 1, "it may have been killed");
-    done(journal.note_trying(Some(seq)));
+    journal.note_trying(Some(seq)).unwrap();
     drop(journal);
 
     let journal = engine.open();
     assert_eq!((journal.opened().trying, journal.opened().tried), (Some(seq), 2));
     assert_eq!(queued(&journal, Traffic::Live), [1]);
-    done(journal.note_trying(None));
+    journal.note_trying(None).unwrap();
+    drop(journal);
+
+    assert_eq!(engine.open().opened().tried, 0);
+    let journal = engine.open();
+    journal.note_trying(Some(seq)).unwrap();
+    drop(journal);
+    let journal = engine.open();
+    assert_eq!(journal.opened().tried, 1, "it lived between: not in a row");
     drop(journal);
 
     let looked =

@@ -28,6 +28,7 @@ mod seen;
 mod settle;
 mod shared;
 mod space;
+mod suspicion;
 mod trail;
 mod transaction;
 mod trouble;
@@ -51,6 +52,7 @@ use self::requests::{Redrive, ReplyTo, Request, Room, answered};
 use self::seen::Seen;
 use self::shared::{Shared, locked, with};
 use self::space::Space;
+use self::suspicion::Suspicion;
 use self::trouble::Trouble;
 use self::writer::Writer;
 use super::window::{Next, Window};
@@ -73,6 +75,7 @@ pub struct SqliteJournal {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     opened: Opened,
+    suspicion: Suspicion,
     max_waiting_bytes: usize,
 }
 
@@ -106,7 +109,13 @@ impl SqliteJournal {
         let space = Space::new(&options, lock.is_some());
         space.restore_ballast();
         let max_waiting_bytes = options.max_waiting_bytes;
-        let found = with(&writing, |connection| Found::read(connection, &options))?;
+        let directory = lock.is_some().then_some(options.directory.as_path());
+        let suspicion = Suspicion::open(directory)?;
+        let trying = suspicion.noted();
+        let found = with(&writing, |connection| Found::read(connection, &options, trying))?;
+        if !options.keep_stop_note {
+            suspicion.note(None)?;
+        }
         let shared = Arc::new(Shared {
             writing,
             reading,
@@ -141,7 +150,8 @@ impl SqliteJournal {
             .spawn(move || writer.run())
             .map_err(|error| JournalError::Failed(format!("no thread to write: {error}")))?;
         let (requests, thread) = (Some(requests), Some(thread));
-        Ok(Self { shared, requests, thread, opened: found.opened, max_waiting_bytes })
+        let opened = found.opened;
+        Ok(Self { shared, requests, thread, opened, suspicion, max_waiting_bytes })
     }
 
     fn ask<T>(&self, request: impl FnOnce(ReplyTo<T>) -> Request) -> Reply<T> {
@@ -312,8 +322,8 @@ impl Journal for SqliteJournal {
         self.opened
     }
 
-    fn note_trying(&self, seq: Option<Seq>) -> Reply<()> {
-        self.ask(|reply| Request::Note { trying: seq, reply })
+    fn note_trying(&self, seq: Option<Seq>) -> Result<(), JournalError> {
+        self.suspicion.note(seq)
     }
 
     fn maintain(&self, now: Time) -> Reply<()> {
@@ -368,15 +378,18 @@ struct Found {
 
 impl Found {
     /// Reads it, and notes that from now on somebody is at work.
-    fn read(connection: &Connection, options: &SqliteOptions) -> Result<Self, Trouble> {
+    fn read(
+        connection: &Connection,
+        options: &SqliteOptions,
+        trying: Option<Seq>,
+    ) -> Result<Self, Trouble> {
         let state = State::load(connection)?;
         let stopped = schema::meta(connection, "stopped")?;
-        let (trying, tried) = suspect(connection, options)?;
         let opened = Opened {
             // A new file has no note: nothing went down with it.
             clean: stopped.is_none_or(|how| how == "clean"),
-            trying: trying.map(Seq),
-            tried,
+            trying,
+            tried: suspicion::times(connection, options, trying)?,
             pending: state.pending,
         };
         if !options.keep_stop_note {
@@ -392,25 +405,6 @@ impl Found {
             used_bytes: upkeep::used_bytes(connection)?,
         })
     }
-}
-
-/// The event that was tried alone when the last process went down, and how often in a row that was
-/// the one. A process may be killed with any event; only one that brings it down again is to blame.
-fn suspect(
-    connection: &Connection,
-    options: &SqliteOptions,
-) -> Result<(Option<u64>, u32), Trouble> {
-    let trying = schema::meta(connection, "trying")?.and_then(|seq| seq.parse::<u64>().ok());
-    let Some(seq) = trying else { return Ok((None, 0)) };
-    let before = schema::meta(connection, "suspect")?;
-    let before = before.as_deref().and_then(|before| before.split_once(' '));
-    let before = before.filter(|(other, _)| *other == seq.to_string());
-    let tried = 1 + before.and_then(|(_, times)| times.parse::<u32>().ok()).unwrap_or(0);
-    if !options.keep_stop_note {
-        schema::set_meta(connection, "suspect", Some(&format!("{seq} {tried}")))?;
-        schema::set_meta(connection, "trying", None)?;
-    }
-    Ok((Some(seq), tried))
 }
 
 fn database(connection: Connection) -> shared::Database {

@@ -55,8 +55,6 @@ pub(super) enum Request {
     Commit { changes: Arc<Vec<Change>>, reply: ReplyTo<()> },
     /// Put dead letters back.
     Redrive(Redrive),
-    /// Note which event is tried alone.
-    Note { trying: Option<Seq>, reply: ReplyTo<()> },
     /// Forget what has expired.
     Maintain { now: Time, reply: ReplyTo<()> },
     /// Stop in good order.
@@ -114,10 +112,9 @@ impl Request {
             Self::Accept { reply, .. } => reply.answer(Err(error)),
             Self::Redrive(Redrive { reply, moved: 0, .. }) => reply.answer(Err(error)),
             Self::Redrive(Redrive { reply, moved, .. }) => reply.answer(Ok(moved)),
-            Self::Commit { reply, .. }
-            | Self::Note { reply, .. }
-            | Self::Maintain { reply, .. }
-            | Self::Close { reply } => reply.answer(Err(error)),
+            Self::Commit { reply, .. } | Self::Maintain { reply, .. } | Self::Close { reply } => {
+                reply.answer(Err(error))
+            }
             #[cfg(test)]
             Self::Inspect(_) => {}
         }

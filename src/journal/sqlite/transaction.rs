@@ -9,7 +9,7 @@ use super::requests::{Redrive, Request};
 use super::shared::{closed, locked};
 use super::trouble::Trouble;
 use super::writer::{RECORDS, Writer};
-use super::{JournalError, Receipt, dead, queues, schema, settle, upkeep};
+use super::{JournalError, Receipt, dead, queues, settle, upkeep};
 use crate::clock::Time;
 
 impl Writer {
@@ -92,11 +92,6 @@ impl Writer {
                 let max = RECORDS.min(*left);
                 let (moved, last) = dead::redrive(connection, (filter, *after), max, draft)?;
                 Ok(Answer::Moved(moved, last))
-            }
-            Request::Note { trying, .. } => {
-                let seq = trying.map(|seq| seq.0.to_string());
-                schema::set_meta(connection, "trying", seq.as_deref())?;
-                Ok(Answer::Done)
             }
             Request::Maintain { now, .. } => {
                 if draft.step.is_none() {

@@ -221,9 +221,7 @@ impl Writer {
                     _ => redrive.reply.answer(Ok(moved)),
                 }
             }
-            (Request::Commit { reply, .. } | Request::Note { reply, .. }, _) => {
-                reply.answer(Ok(()))
-            }
+            (Request::Commit { reply, .. }, _) => reply.answer(Ok(())),
             (Request::Maintain { reply, .. }, _) => {
                 self.shared.space.restore_ballast();
                 reply.answer(Ok(()));

@@ -1,0 +1,92 @@
+//! Customer.io fails for some: answers that are lost on the way, items and people that are refused.
+
+use segue::emulator::FaultRule;
+use tokio::time::{Duration, sleep};
+
+use super::{World, emulate};
+use crate::Options;
+use crate::load::start;
+use crate::oracle::name;
+use crate::proxy::{Mode, Proxy};
+use crate::report::Report;
+use crate::server::Setup;
+
+/// Connections that end after the request was done, within the answer, and while they are kept.
+pub(super) async fn resets(options: Options) -> Report {
+    let mut report = Report::new("resets");
+    let emulator = emulate();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let world = World::behind(Setup { url: proxy.url(), ..Setup::default() }, emulator).await;
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    for mode in [Mode::ResetAnswer(3), Mode::HalfAnswer(3), Mode::CloseAfter(2)] {
+        proxy.set(mode);
+        let before = proxy.broken();
+        sleep(Duration::from_millis(800)).await;
+        while proxy.broken() < before + 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    proxy.set(Mode::Pass);
+    world.fail(&["share=0.2: reset, garbage, lost, ok*2, repeat"]);
+    sleep(Duration::from_millis(1200)).await;
+    world.fail(&[]);
+    sending.stop().await;
+    world.segue.drained().await;
+
+    let broken = proxy.broken();
+    report.must("connections broken by the proxy", "> 0", broken, broken > 0);
+    let verdict = world.judge(&mut report).await;
+    report.figure("resent, recognised by their ULID", verdict.duplicates);
+    let dead = world.segue.count("dead_lettered").await;
+    report.must("dead letters", "0", dead, dead == 0);
+    report
+}
+
+/// Some items are refused within a batch, in both ways; for one person the whole batch is.
+pub(super) async fn partial(options: Options) -> Report {
+    let mut report = Report::new("partial");
+    let world = World::start(Setup::default()).await;
+    let (listed, hidden, whole) = (3, 14, 25);
+    let rules = [(listed, "reject"), (hidden, "reject200"), (whole, "400")];
+    let rules: Vec<String> = rules
+        .map(|(person, step)| format!("person={}: {step}, repeat", name(person)))
+        .into_iter()
+        .collect();
+    world.fail(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    start(&world.load(options.rate), &world.oracle, Some(options.rate * 3)).end().await;
+    world.segue.drained().await;
+
+    let refused = |person: u64| [listed, hidden, whole].contains(&person);
+    let verdict = world.oracle.judge(&world.emulator, |_, person| refused(person));
+    verdict.write(&mut report);
+    let missing = verdict.acknowledged - verdict.arrived;
+    let dead = world.segue.count("dead_lettered").await;
+    report.must("dead letters", "the refused ones", dead, dead == missing && dead > 0);
+    report
+}
+
+/// People who fail each in their own way, while the process is killed now and then.
+pub(super) async fn order(options: Options) -> Report {
+    let mut report = Report::new("order");
+    let mut world = World::start(Setup::default()).await;
+    let scripts = ["500*2, ok*3", "429/0, ok*4", "reset, ok*2", "503, lost, ok*5", "garbage, ok*3"];
+    let rules = (0..50).map(|person: u64| {
+        let script = scripts[person as usize % scripts.len()];
+        let rounds = [script; 3].join(", ");
+        FaultRule::parse(&format!("person={}: {rounds}", name(person))).unwrap()
+    });
+    world.emulator.lock().set_faults(rules.collect());
+    let load = crate::load::Load { people: 50, ..world.load(options.rate) };
+    let sending = start(&load, &world.oracle, Some(50 * 40));
+    for _ in 0..options.kills.min(10) {
+        sleep(Duration::from_millis(900)).await;
+        world.segue.kill();
+        world.segue.launch().await;
+    }
+    sending.end().await;
+    world.segue.drained().await;
+    report.figure("people; events of each; kills", format!("50; 40; {}", options.kills.min(10)));
+    let verdict = world.judge(&mut report).await;
+    report.figure("resent, recognised by their ULID", verdict.duplicates);
+    report
+}

@@ -1,0 +1,96 @@
+//! The process goes down: killed, told to stop, or cut off from its senders.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::World;
+use crate::Options;
+use crate::load::{Load, start};
+use crate::proxy::{Mode, Proxy};
+use crate::report::{Report, millis};
+use crate::server::Setup;
+
+/// What may be on its way at a time: requests in flight, each with a full batch.
+const WINDOW: u64 = 8 * 500;
+
+/// Killed again and again while it is sent to.
+pub(super) async fn kills(options: Options) -> Report {
+    let mut report = Report::new("kills");
+    let mut world = World::start(Setup::default()).await;
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    let mut slowest = Duration::ZERO;
+    for kill in 0..options.kills {
+        // 0.4 to 2 s, the same in every run.
+        sleep(Duration::from_millis(400 + kill * 7919 % 1600)).await;
+        world.segue.kill();
+        slowest = slowest.max(world.segue.launch().await);
+    }
+    sending.stop().await;
+    world.segue.drained().await;
+
+    report.figure("events a second; kills", format!("{}; {}", options.rate, options.kills));
+    let verdict = world.judge(&mut report).await;
+    let most = WINDOW * options.kills;
+    let mark = format!("<= {most}, the window");
+    report.must(
+        "resent, recognised by their ULID",
+        mark,
+        verdict.duplicates,
+        verdict.duplicates <= most,
+    );
+    let soon = slowest <= Duration::from_secs(1);
+    report.should("slowest start until ready", "<= 1000 ms", millis(slowest), soon);
+    report
+}
+
+/// The senders do not get the 200 and send everything again.
+pub(super) async fn lost_answers(options: Options) -> Report {
+    let mut report = Report::new("lost-200");
+    let world = World::start(Setup::default()).await;
+    let proxy = Proxy::start(world.segue.addr.parse().unwrap()).await;
+    proxy.set(Mode::ResetAnswer(4));
+    let load = Load::new(&proxy.addr(), options.rate);
+    start(&load, &world.oracle, Some(options.rate * 3)).end().await;
+    world.segue.drained().await;
+
+    report.figure("answers that were lost", proxy.broken());
+    report.must("some were", "> 0", proxy.broken(), proxy.broken() > 0);
+    let verdict = world.judge(&mut report).await;
+    let twice = verdict.duplicates;
+    report.must("delivered twice", "0", twice, twice == 0);
+    let dropped = world.segue.count("dropped").await;
+    report.must("copies recognised at the door", "all", dropped, dropped >= proxy.broken());
+    report
+}
+
+/// Told to stop with much on its way, and with a client that does not end.
+pub(super) async fn stop(options: Options) -> Report {
+    let mut report = Report::new("stop");
+    let mut world = World::start(Setup::default()).await;
+    world.fail(&["slow/40, repeat"]);
+    let mut slow = TcpStream::connect(&world.segue.addr).await.unwrap();
+    let head = "POST /webhook/web HTTP/1.1\r\nhost: bench\r\ncontent-length: 1000\r\n\r\n[";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let load = Load { rate: 0, batch: 100, ..world.load(0) };
+    let sending = start(&load, &world.oracle, None);
+    while world.oracle.acknowledged() < options.rate * 5 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let waiting = world.segue.status().await.unwrap()["pending"]["live"].as_u64().unwrap_or(0);
+    let (took, well) = world.segue.terminate().await;
+    world.segue.launch().await;
+    sending.stop().await;
+    world.fail(&[]);
+    world.segue.drained().await;
+
+    report.figure("events that waited", waiting);
+    report.must("ended well", "exit code 0", well, well);
+    report.must("took", "<= 10 s", millis(took), took <= Duration::from_secs(10));
+    let verdict = world.judge(&mut report).await;
+    let duplicates = verdict.duplicates;
+    report.must("resent", "<= 4000, the window", duplicates, duplicates <= WINDOW);
+    report
+}

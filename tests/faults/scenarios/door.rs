@@ -1,0 +1,215 @@
+//! Senders that mean no good, or cannot do better.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::World;
+use crate::Options;
+use crate::load::{client, start};
+use crate::report::{Report, millis, percentile, seconds};
+use crate::server::Setup;
+
+/// Heads and bodies that come byte by byte, on many connections.
+pub(super) async fn slowloris(options: Options) -> Report {
+    let mut report = Report::new("slowloris");
+    let more = "[ingest]\nbody_deadline = \"3s\"".to_owned();
+    let world = World::start(Setup { more, ..Setup::default() }).await;
+    let alone = start(&world.load(options.rate / 4), &world.oracle, Some(options.rate / 2)).end();
+    let before = percentile(&mut alone.await.answers, 99);
+    let mut slow = tokio::task::JoinSet::new();
+    for one in 0..options.connections {
+        let addr = world.segue.addr.clone();
+        let head = match one % 2 {
+            0 => "POST /webhook/web HTTP/1.1\r\nhost: bench\r\nx-slow: ",
+            _ => "POST /webhook/web HTTP/1.1\r\nhost: bench\r\ncontent-length: 100000\r\n\r\n",
+        };
+        slow.spawn(async move { (one % 2, drip(&addr, head).await) });
+    }
+    let sending = start(&world.load(options.rate / 4), &world.oracle, None);
+    let mut longest = [Duration::ZERO; 2];
+    let mut odd = Vec::new();
+    while let Some(ended) = slow.join_next().await {
+        let (kind, (took, status)) = ended.unwrap();
+        longest[kind] = longest[kind].max(took);
+        if ![Some(408), None].contains(&status) {
+            odd.push(status);
+        }
+    }
+    let during = percentile(&mut sending.stop().await.answers, 99);
+    world.segue.drained().await;
+
+    report.figure("slow connections", options.connections);
+    let [heads, bodies] = longest;
+    report.must(
+        "slow heads end after",
+        "<= 15 s",
+        seconds(heads),
+        heads <= Duration::from_secs(15),
+    );
+    report.must(
+        "slow bodies end after (limit 3 s)",
+        "<= 8 s",
+        seconds(bodies),
+        bodies <= Duration::from_secs(8),
+    );
+    report.must("answered otherwise than 408 or closed", "0", odd.len(), odd.is_empty());
+    report.should("p99 of good clients, before", "", millis(before), true);
+    let unharmed = during <= before * 2 + Duration::from_millis(5);
+    report.should("p99 of good clients, meanwhile", "<= 2 x", millis(during), unharmed);
+    world.judge(&mut report).await;
+    report
+}
+
+/// Sends a head and then a byte now and then, until the other side ends it.
+async fn drip(addr: &str, head: &str) -> (Duration, Option<u16>) {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    drop(stream.write_all(head.as_bytes()).await);
+    let mut answer = Vec::new();
+    loop {
+        let mut bytes = [0; 512];
+        match timeout(Duration::from_millis(500), stream.read(&mut bytes)).await {
+            Ok(Ok(read)) if read > 0 => answer.extend_from_slice(&bytes[..read]),
+            Ok(_) => break,
+            Err(_) if begun.elapsed() > Duration::from_secs(60) => break,
+            Err(_) => {
+                if stream.write_all(b"x").await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    let text = String::from_utf8_lossy(&answer);
+    (begun.elapsed(), text.split(' ').nth(1).and_then(|status| status.parse().ok()))
+}
+
+/// One hundred copies of a message at once.
+pub(super) async fn copies(_: Options) -> Report {
+    let mut report = Report::new("copies");
+    let world = World::start(Setup::default()).await;
+    let (number, event) = world.oracle.next(1);
+    let (url, body) = (world.load(0).url, event.to_string());
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (url, body) = (url.clone(), body.clone());
+        senders.spawn(async move { client().post(url).body(body).send().await.unwrap().status() });
+    }
+    let answers = senders.join_all().await;
+    world.oracle.acknowledge(&[number]);
+    world.segue.drained().await;
+    let fine = answers.iter().filter(|status| **status == 200).count();
+    report.must("copies answered 200", "100", fine, fine == 100);
+    let dropped = world.segue.count("dropped").await;
+    report.must("dropped as duplicates", "99", dropped, dropped == 99);
+    let verdict = world.judge(&mut report).await;
+    report.must("delivered", "1", verdict.arrived, verdict.arrived == 1);
+    report
+}
+
+/// Bodies that are too large, explode, nest or are no JSON. Good events go on between them.
+pub(super) async fn hostile(options: Options) -> Report {
+    let mut report = Report::new("hostile");
+    let source = "write_keys = [\"key\"]".to_owned();
+    let world = World::start(Setup { source, ..Setup::default() }).await;
+    let sending = start(&world.load(options.rate / 4), &world.oracle, None);
+    sleep(Duration::from_millis(300)).await;
+    let before = world.segue.memory_mib();
+    let http = client();
+    let post = async |path: &str, body: Vec<u8>, gzip: bool| {
+        let request =
+            http.post(format!("http://{}{path}", world.segue.addr)).basic_auth("key", None::<&str>);
+        let request = if gzip { request.header("content-encoding", "gzip") } else { request };
+        let begun = Instant::now();
+        let answer = request.body(body).send().await;
+        (answer.map_or(0, |answer| answer.status().as_u16()), begun.elapsed())
+    };
+    let bomb = gzip_of_zeros(256 << 20);
+    let (bombed, took) = post("/v1/batch", bomb, true).await;
+    report.must("a gzip bomb of 256 MiB is answered", "413", bombed, bombed == 413);
+    report.should("in", "<= 500 ms", millis(took), took <= Duration::from_millis(500));
+    let most = world.segue.memory_mib().saturating_sub(before);
+    report.should("memory grew by", "<= 16 MiB", format!("{most} MiB"), most <= 16);
+    let (large, _) = post("/v1/batch", vec![b' '; 5_000_000], false).await;
+    report.must("a body over the limit", "413 or closed", large, [413, 0].contains(&large));
+    let chunked = endless(&world.segue.addr).await;
+    report.must("an endless chunked body", "413 or closed", chunked, [413, 0].contains(&chunked));
+
+    let mut broken = 0;
+    let bodies = nasty();
+    for body in &bodies {
+        for path in ["/webhook/web", "/v1/batch"] {
+            let (status, _) = post(path, body.clone(), false).await;
+            broken += u64::from(status == 0 || status >= 500);
+        }
+    }
+    report.must("nasty bodies with a 5xx or no answer", "0", broken, broken == 0);
+    let most = world.segue.memory_mib().saturating_sub(before);
+    // Bodies of up to 32 MiB are taken on webhook paths.
+    report.should("memory grew by, all together", "<= 128 MiB", format!("{most} MiB"), most <= 128);
+    sending.stop().await;
+    world.segue.drained().await;
+    let panicked = world.segue.panicked();
+    report.must("panics", "none", panicked, !panicked);
+    let verdict = world.oracle.judge(&world.emulator, |_, _| false);
+    report.must("good events lost meanwhile", "0", verdict.lost, verdict.lost == 0);
+    report
+}
+
+fn gzip_of_zeros(bytes: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let zeros = vec![b' '; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+/// A chunked body without an end; the status that stops it, 0 when the connection is closed.
+async fn endless(addr: &str) -> u16 {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let head = "POST /webhook/web HTTP/1.1\r\nhost: bench\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 65536], b"\r\n"].concat();
+    for _ in 0..2048 {
+        if stream.write_all(&chunk).await.is_err() {
+            break;
+        }
+    }
+    let mut answer = vec![0; 64];
+    let read = timeout(Duration::from_secs(5), stream.read(&mut answer)).await;
+    let read = read.ok().and_then(Result::ok).unwrap_or(0);
+    let text = String::from_utf8_lossy(&answer[..read]).into_owned();
+    text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+fn nasty() -> Vec<Vec<u8>> {
+    let wrap = |inside: String| {
+        format!(
+            "{{\"type\":\"track\",\"event\":\"E\",\"userId\":\"nasty\",\"properties\":{inside}}}"
+        )
+        .into_bytes()
+    };
+    let keys: Vec<String> = (0..5_000).map(|key| format!("\"k{key}\":{key}")).collect();
+    vec![
+        "[".repeat(100_000).into_bytes(),
+        wrap("[".repeat(100_000) + &"]".repeat(100_000)),
+        wrap("{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000)),
+        wrap(format!("{{{}}}", keys.join(","))),
+        wrap("{\"a\":1,\"a\":2,\"a\":{\"a\":3}}".into()),
+        wrap("{\"n\":1e400,\"m\":-1e-400,\"l\":123456789012345678901234567890}".into()),
+        wrap("{\"s\":\"\\ud800\"}".into()),
+        wrap("{\"s\":\"\\u0000\"}".into()),
+        b"{\"type\":\"track\",\"event\":\"\xff\xfe\",\"userId\":\"nasty\"}".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        b"\"".to_vec(),
+        b"null".to_vec(),
+        b"{\"batch\":[[[[]]],null,7,{\"type\":{}}]}".to_vec(),
+        Vec::new(),
+    ]
+}

@@ -1,0 +1,155 @@
+//! Customer.io as a whole is not well: down, slow, overrun, or of another opinion about the key.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{World, emulate};
+use crate::Options;
+use crate::load::start;
+use crate::proxy::{Mode, Proxy};
+use crate::report::{Report, millis, percentile, seconds};
+use crate::server::Setup;
+
+/// Down for a while: it answers 503 first, then nobody is there at all.
+pub(super) async fn outage(options: Options) -> Report {
+    let mut report = Report::new("outage");
+    let emulator = emulate();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let world = World::behind(Setup { url: proxy.url(), ..Setup::default() }, emulator).await;
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    sleep(Duration::from_secs(1)).await;
+    let before = world.segue.memory_mib();
+    world.fail(&["503, repeat"]);
+    sleep(options.outage / 2).await;
+    proxy.set(Mode::Refuse);
+    let mut most = before;
+    let until = Instant::now() + options.outage / 2;
+    while Instant::now() < until {
+        most = most.max(world.segue.memory_mib());
+        sleep(Duration::from_millis(200)).await;
+    }
+    let pending = world.segue.status().await.unwrap()["pending"]["live"].as_u64().unwrap_or(0);
+    let mut seen = sending.stop().await;
+    world.fail(&[]);
+    proxy.set(Mode::Pass);
+    let requests = world.requests();
+    let recovered = Instant::now();
+    // The first second after the first success is what a herd would show.
+    while world.requests() == requests {
+        sleep(Duration::from_millis(5)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let rush = world.requests() - requests;
+    world.segue.drained().await;
+    let drained = recovered.elapsed();
+
+    let down = format!("{}; {}", options.rate, seconds(options.outage));
+    report.figure("events a second; down for", down);
+    report.figure("events that waited at the end", pending);
+    let others: u64 = seen.others.values().sum();
+    report.must("requests not answered 200", "0", others, others == 0);
+    let late = percentile(&mut seen.answers, 99);
+    report.should(
+        "p99 of the answers",
+        "<= 250 ms",
+        millis(late),
+        late <= Duration::from_millis(250),
+    );
+    let grown = most.saturating_sub(before);
+    report.should("memory grew by", "<= 100 MiB", format!("{grown} MiB"), grown <= 100);
+    report.should("drained in", "<= 900 s", seconds(drained), drained <= Duration::from_secs(900));
+    report.must("requests in the first second after", "<= 330, the rate", rush, rush <= 330);
+    world.judge(&mut report).await;
+    report
+}
+
+/// Answers that come late, byte by byte, or never: the deadline of 10 s ends them.
+pub(super) async fn slow(options: Options) -> Report {
+    let mut report = Report::new("slow");
+    let emulator = emulate();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let world = World::behind(Setup { url: proxy.url(), ..Setup::default() }, emulator).await;
+    let sending = start(&world.load(options.rate / 2), &world.oracle, None);
+    sleep(Duration::from_secs(1)).await;
+    world.fail(&["slow/30000*3"]);
+    proxy.set(Mode::Trickle(3, 1000));
+    sleep(Duration::from_secs(4)).await;
+    proxy.set(Mode::Swallow);
+    sleep(Duration::from_secs(4)).await;
+    proxy.set(Mode::Pass);
+    let healed = Instant::now();
+    let mut seen = sending.stop().await;
+    let pending = world.segue.status().await.unwrap()["delivery"]["in_flight"].clone();
+    world.segue.drained().await;
+    let took = healed.elapsed();
+
+    report.figure("requests that hung at the end", pending);
+    let others: u64 = seen.others.values().sum();
+    report.must("requests not answered 200", "0", others, others == 0);
+    report.figure("p99 of the answers", millis(percentile(&mut seen.answers, 99)));
+    report.must("well again after", "<= 60 s", seconds(took), took <= Duration::from_secs(60));
+    world.judge(&mut report).await;
+    report
+}
+
+/// Answers 429 again and again, with every kind of `Retry-After`.
+pub(super) async fn storm(options: Options) -> Report {
+    let mut report = Report::new("storm");
+    let world = World::start(Setup::default()).await;
+    world.fail(&["429/1, repeat"]);
+    let sending = start(&world.load(options.rate / 4), &world.oracle, None);
+    let before = world.requests();
+    sleep(Duration::from_secs(4)).await;
+    let asked = world.requests() - before;
+    world.fail(&["429/soon*2, 429*2, 429/-5*2, 429/1*3"]);
+    sending.stop().await;
+    world.segue.drained().await;
+
+    // Those that were in flight when the first one was refused are refused too: with 8 at a time the
+    // limiter can do no better than 8 a window.
+    let most = 8 * 5;
+    report.must("requests in 4 s of Retry-After: 1", format!("<= {most}"), asked, asked <= most);
+    let dead = world.segue.count("dead_lettered").await;
+    report.must("given up", "0", dead, dead == 0);
+    world.judge(&mut report).await;
+    report
+}
+
+/// The key is exchanged in Customer.io first and in Segue later.
+pub(super) async fn rotated_key(options: Options) -> Report {
+    let mut report = Report::new("rotated-key");
+    let emulator = emulate();
+    let setup = |key: &str, url: String| Setup {
+        url,
+        customerio: format!("api_key = \"{key}\""),
+        ..Setup::default()
+    };
+    let url = emulator.url();
+    let mut world = World::behind(setup("old", url.clone()), emulator).await;
+    world.fail(&["path=/api/v2: 401, repeat", "path=/api/v1: 401, repeat"]);
+    let seen = start(&world.load(options.rate), &world.oracle, Some(options.rate * 2)).end().await;
+    let reasons = world
+        .segue
+        .until("health says so", async |segue| {
+            Some(segue.reasons().await).filter(|reasons| reasons.contains("credentials"))
+        })
+        .await;
+    let asked = world.requests();
+    sleep(Duration::from_secs(1)).await;
+    let meanwhile = world.requests() - asked;
+    let dead = world.segue.count("dead_lettered").await;
+    world.segue.terminate().await;
+    world.segue.configure(&setup("new", url));
+    world.fail(&[]);
+    world.segue.launch().await;
+    world.segue.drained().await;
+
+    let others: u64 = seen.others.values().sum();
+    report.must("requests not answered 200", "0", others, others == 0);
+    report.must("health says", "credentials_refused", &reasons, reasons == "credentials_refused");
+    report.must("requests in a second of pause", "<= 1", meanwhile, meanwhile <= 1);
+    report.must("dead letters", "0", dead, dead == 0);
+    world.judge(&mut report).await;
+    report
+}

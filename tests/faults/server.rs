@@ -1,0 +1,267 @@
+//! The server under test: a process of its own, started, killed, stopped and measured.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::load::client;
+
+/// How long anything may take before it counts as never.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// How a server is set up.
+#[derive(Clone, Default)]
+pub(crate) struct Setup {
+    /// Where Customer.io is.
+    pub(crate) url: String,
+    /// Lines of `[customerio]`.
+    pub(crate) customerio: String,
+    /// Lines of the source.
+    pub(crate) source: String,
+    /// Further sections.
+    pub(crate) more: String,
+    /// What the shell does before it becomes the server.
+    pub(crate) before: String,
+}
+
+/// The server. Its folder goes with it.
+pub(crate) struct Segue {
+    /// Where it takes events.
+    pub(crate) addr: String,
+    admin: String,
+    folder: TempDir,
+    before: String,
+    process: Option<Child>,
+    http: reqwest::Client,
+}
+
+impl Segue {
+    /// Starts one and waits until it takes events.
+    pub(crate) async fn start(setup: &Setup) -> Self {
+        // On the disk of the repository: a temporary folder may be memory.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut segue = Self {
+            addr: format!("127.0.0.1:{}", free_port()),
+            admin: format!("127.0.0.1:{}", free_port()),
+            folder,
+            before: setup.before.clone(),
+            process: None,
+            http: client(),
+        };
+        segue.configure(setup);
+        segue.launch().await;
+        segue
+    }
+
+    /// Writes another configuration, for the next start.
+    pub(crate) fn configure(&self, setup: &Setup) {
+        let (addr, admin) = (&self.addr, &self.admin);
+        let Setup { url, customerio, source, more, .. } = setup;
+        let key = if customerio.contains("api_key") { "" } else { "api_key = \"bench\"" };
+        let text = format!(
+            "listen = \"{addr}\"\ntransforms = \"shipped\"\n[admin]\nlisten = \"{admin}\"\n\
+             [log]\nfilter = \"warn\"\n[customerio]\nsite_id = \"bench\"\n{key}\nurl = \"{url}\"\n\
+             {customerio}\n[[source]]\nname = \"web\"\n{source}\n{more}\n"
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    /// Starts the process; answers how long it took until it was ready for events.
+    pub(crate) async fn launch(&mut self) -> Duration {
+        let begun = Instant::now();
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let line = format!("{}exec \"$0\" serve --config \"$1\"", self.before);
+        let child = Command::new("bash")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_segue")])
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+        let url = format!("http://{}/health/ready", self.addr);
+        self.until("it takes events", async |segue| {
+            let answer = segue.http.get(&url).send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        begun.elapsed()
+    }
+
+    /// Kills it as a power cut would: nothing is written any more.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop; answers how long it took, and whether it ended with success.
+    pub(crate) async fn terminate(&mut self) -> (Duration, bool) {
+        let begun = Instant::now();
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut process = self.process.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
+        (begun.elapsed(), ended.success())
+    }
+
+    /// Waits until nothing waits any more, parked events left out; answers how long it took.
+    pub(crate) async fn drained(&self) -> Duration {
+        let begun = Instant::now();
+        self.until("everything is delivered", async |segue| {
+            let status = segue.status().await?;
+            let waits = |state: &str| status["pending"][state].as_u64();
+            (waits("live")? + waits("backfill")? + waits("retry")? == 0).then_some(())
+        })
+        .await;
+        begun.elapsed()
+    }
+
+    /// What the operator is told; `None` while it does not answer.
+    pub(crate) async fn status(&self) -> Option<Value> {
+        let answer =
+            self.http.get(format!("http://{}/api/status", self.admin)).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// Why events became dead letters, in one text.
+    pub(crate) async fn dead_letters(&self) -> String {
+        let answer = self.http.get(format!("http://{}/api/dead-letters", self.admin)).send().await;
+        let Ok(answer) = answer else { return "no answer".into() };
+        let page: Value = answer
+            .bytes()
+            .await
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let rows = page["dead_letters"].as_array().cloned().unwrap_or_default();
+        let said =
+            |row: &Value| format!("{} {}: {}", row["reason"], row["message_id"], row["message"]);
+        rows.iter().take(5).map(said).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The counter of an outcome, over all sources.
+    pub(crate) async fn count(&self, outcome: &str) -> u64 {
+        let status = self.status().await.unwrap_or_default();
+        status["events"][outcome].as_u64().unwrap_or(0)
+    }
+
+    /// The reasons of its health, in one text.
+    pub(crate) async fn reasons(&self) -> String {
+        let status = self.status().await.unwrap_or_default();
+        let reasons = status["health"]["reasons"].as_array().cloned().unwrap_or_default();
+        let codes: Vec<&str> = reasons.iter().filter_map(|one| one["code"].as_str()).collect();
+        codes.join(" ")
+    }
+
+    /// Polls until `probe` finds something.
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut probe: impl AsyncFnMut(&Self) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = probe(self).await {
+                return found;
+            }
+            let words = || format!("waiting until {what}: {}", self.last_words());
+            assert!(!self.is_dead(), "the server went down {}", words());
+            assert!(Instant::now() < deadline, "in vain {}", words());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Memory in use, in MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    /// Open files and connections.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// Size of the journal, in MiB.
+    pub(crate) fn disk_mib(&self) -> u64 {
+        let files = std::fs::read_dir(self.data()).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>() >> 20
+    }
+
+    /// Whether it ended without being told to.
+    fn is_dead(&self) -> bool {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        self.process.is_some() && stat.contains(") Z ")
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    /// The folder of its journal.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(8).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether it ever said that it panicked.
+    pub(crate) fn panicked(&self) -> bool {
+        std::fs::read_to_string(self.log()).is_ok_and(|log| log.contains("panicked"))
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("segue.toml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Segue {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+}
+
+/// A port that is free, and that the system does not give to a connection while the server is down.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + std::process::id() as u16 % 1000 * 16;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 3000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Copies the files of a journal.
+pub(crate) fn copy_journal(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in ["journal.db", "journal.db-wal"] {
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
