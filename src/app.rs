@@ -274,6 +274,7 @@ pub fn journal_options(config: &Config) -> SqliteOptions {
         max_bytes: journal.max_bytes,
         disk_floor_bytes: journal.disk_floor_bytes,
         trail_keep: journal.keep_trail.duration(),
+        max_facts: journal.max_facts,
         dead_keep: journal.keep_dead_letters.duration(),
         record_keep: config.record.keep.duration(),
         record_max: config.record.max_events,

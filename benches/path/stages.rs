@@ -254,7 +254,8 @@ impl Bench {
         let keys = parts.iter().flat_map(|part| pipeline::facts_about(&config, part)).collect();
         self.facts.prefetch(keys, now).unwrap();
         let resolved = timed(&mut self.spent, Stage::Resolve, || {
-            let resolve = |part| pipeline::resolve(&config, part, &mut self.facts, now).unwrap();
+            let resolve =
+                |part| pipeline::resolve(&config, part, &mut self.facts, false, now).unwrap();
             parts.into_iter().map(resolve).collect::<Vec<_>>()
         });
         for (key, _) in resolved.iter().flat_map(|resolved| &resolved.taught) {

@@ -17,6 +17,7 @@ use super::Picture;
 use super::contracts::{Compared, Kept};
 use crate::data_health::{AGES, FINDINGS};
 use crate::guard::Class;
+use crate::identity::Notice;
 use crate::ingest::{METRIC_EVENTS, METRIC_REQUESTS};
 use crate::journal::{Pending, Total};
 use crate::relay::Report;
@@ -27,6 +28,8 @@ pub(super) const AGE: &str = "segue_event_age_seconds";
 pub(super) const CLASSES: &str = "segue_guard_verdicts_total";
 /// Events put out of line, by `why`: parked, held, retry.
 pub(super) const POSTPONED: &str = "segue_events_postponed_total";
+/// What was noticed about people's identifiers, by `source` and `notice`.
+pub(super) const NOTICES: &str = "segue_identity_notices_total";
 /// Exit events that became dead letters, by `source` and `reason`.
 pub(super) const EXITS: &str = "segue_exit_events_dead_lettered_total";
 /// How old live exit events are when they end.
@@ -63,6 +66,7 @@ impl ProcessMetrics {
             describe_counter!(METRIC_EVENTS, "Events in requests that were taken, repeated ones too, since the start.");
             describe_histogram!(AGE, "How old events are when they come in, replays left out, since the start.");
             describe_counter!(CLASSES, "Events that ended or went out of line, by the guard's class and action, since the start.");
+            describe_counter!(NOTICES, "What was noticed about people's identifiers, since the start.");
             describe_counter!(POSTPONED, "Events put out of line, since the start.");
             describe_counter!(EXITS, "Exit events that became dead letters, since the start.");
             describe_counter!(REFUSED, "Requests to the operator's listener without the right token or from a foreign page, since the start.");
@@ -100,9 +104,12 @@ pub(super) fn count(report: &Report) {
     if matches!(trail.outcome.as_str(), "parked" | "held" | "retry") {
         counter!(POSTPONED, "why" => trail.outcome.clone()).increment(1);
     }
-    let contested = report.parts.iter().filter(|part| part.newly_contested).count();
-    if contested > 0 {
-        counter!(CONTESTED).increment(contested as u64);
+    for notice in report.parts.iter().flat_map(|part| &part.notices) {
+        let labels = [("source", trail.source.clone()), ("notice", notice.as_str().into())];
+        counter!(NOTICES, &labels).increment(1);
+        if *notice == Notice::AnonymousIdContested {
+            counter!(CONTESTED).increment(1);
+        }
     }
     if let (true, Some(happened_at), "delivered" | "dead_lettered") =
         (report.exit, report.happened_at, trail.outcome.as_str())

@@ -46,6 +46,8 @@ pub struct Chapter {
     pub outcome: String,
     /// Why.
     pub reason: String,
+    /// What was noticed about its person's identifiers.
+    pub notices: Vec<String>,
     /// What Customer.io answered.
     pub answer: String,
     /// The scripts that were in force.
@@ -80,6 +82,7 @@ impl From<TrailEntry> for Chapter {
             action: entry.action,
             outcome: entry.outcome,
             reason: entry.reason,
+            notices: entry.notices,
             answer: entry.answer,
             bundle: entry.bundle,
         }

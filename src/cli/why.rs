@@ -79,6 +79,8 @@ fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
             "" => event.outcome.clone(),
             reason => format!("{} ({reason})", event.outcome),
         };
+        let noticed = event.notices.iter().map(|notice| format!(", {notice}"));
+        let outcome = outcome + &noticed.collect::<String>();
         let Chapter {
             at,
             source,

@@ -192,6 +192,9 @@ pub struct JournalConfig {
     pub max_bytes: u64,
     /// Free space below which nothing more is accepted, in bytes. Default: 256 MiB.
     pub disk_floor_bytes: u64,
+    /// How many facts are remembered at most: who is who, and business keys; those that would be forgotten
+    /// first go first. Default: 20,000,000.
+    pub max_facts: u64,
     /// How long dead letters are kept. Default: `30d`.
     pub keep_dead_letters: Span,
     /// How long `segue why` remembers. Default: `30d`.
@@ -207,6 +210,7 @@ impl Default for JournalConfig {
             max_pending: options.max_pending_rows,
             max_bytes: options.max_bytes,
             disk_floor_bytes: options.disk_floor_bytes,
+            max_facts: options.max_facts,
             keep_dead_letters: options.dead_keep.into(),
             keep_trail: options.trail_keep.into(),
         }

@@ -64,18 +64,40 @@ impl SourceConfig {
 }
 
 /// `identity = { … }` of a source.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityConfig {
     /// The identifier that names a person. Default: `userId`.
     pub primary: PrimaryId,
     /// What happens to anonymous behaviour. Default: `send`.
     pub anonymous: AnonymousPolicy,
+    /// How long it is held, where it is. Default: `30m`.
+    pub hold_for: Span,
     /// Whether an identify that carries only the anonymous id goes first when another call taught
     /// that two ids are one person. Default: `identify`.
     pub stitch: StitchPolicy,
+    /// Whether a person who is in Customer.io twice, because another identifier was known first, is
+    /// merged, which cannot be undone. Default: no, it is reported.
+    pub merge_email_people: bool,
+    /// Whether an identify of a flagged replay may create a person. Default: no, it changes those who are
+    /// there.
+    pub replay_creates_people: bool,
     /// Texts that are never an id, beside `null`, `undefined` and their like.
     pub junk: Vec<String>,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            primary: PrimaryId::default(),
+            anonymous: AnonymousPolicy::default(),
+            hold_for: Span::from_secs(30 * 60),
+            stitch: StitchPolicy::default(),
+            merge_email_people: false,
+            replay_creates_people: false,
+            junk: Vec::new(),
+        }
+    }
 }
 
 impl IdentityConfig {
@@ -89,15 +111,41 @@ impl IdentityConfig {
     }
 }
 
-/// Which identifier names a person.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// Which identifier names a person. The others that an identify states stand for the same person from
+/// then on.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum PrimaryId {
     /// The user id; the e-mail address only where the native destination falls back to it.
     #[default]
     UserId,
     /// The e-mail address where there is one, else the user id.
     Email,
+    /// A trait where there is one, else the user id.
+    Trait(String),
+}
+
+impl TryFrom<String> for PrimaryId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (text.as_str(), text.strip_prefix("traits.")) {
+            ("userId", _) => Ok(Self::UserId),
+            ("email", _) => Ok(Self::Email),
+            (_, Some(name)) if !name.is_empty() => Ok(Self::Trait(name.to_owned())),
+            _ => Err(format!("primary is {text:?}: use \"userId\", \"email\" or \"traits.NAME\"")),
+        }
+    }
+}
+
+impl From<PrimaryId> for String {
+    fn from(primary: PrimaryId) -> Self {
+        match primary {
+            PrimaryId::UserId => "userId".into(),
+            PrimaryId::Email => "email".into(),
+            PrimaryId::Trait(name) => format!("traits.{name}"),
+        }
+    }
 }
 
 /// What happens to events that carry only an anonymous id.
@@ -107,6 +155,9 @@ pub enum AnonymousPolicy {
     /// They are sent as anonymous events.
     #[default]
     Send,
+    /// They are kept for a while. When it turns out whose they are, they are sent as that person's, in
+    /// order; else as anonymous events.
+    Hold,
 }
 
 /// How Customer.io learns that two ids are one person when no identify said so.

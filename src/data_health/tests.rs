@@ -34,7 +34,7 @@ fn report(source: &str, run: &str, subject: Subject, seen: Sighting) -> Report {
         index: 0,
         subject,
         identity: "",
-        newly_contested: false,
+        notices: Vec::new(),
         operations: vec!["event"],
         outcome: "delivered",
         reason: String::new(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::backoff::Jitter;
 use super::batch::{self, Room};
 use super::breaker::{Breaker, Gate};
+use super::luggage::{self, Luggage};
 use super::queues::{Item, ItemId, Queues, State};
 use super::rate::Rate;
 use crate::clock::Time;
@@ -107,6 +108,8 @@ pub struct Courier {
     config: CourierConfig,
     queues: Queues,
     flights: HashMap<FlightId, Vec<ItemId>>,
+    /// Of a flight on which several items travel as one: where each of them is.
+    places: HashMap<FlightId, Vec<usize>>,
     next_flight: u64,
     rate: Rate,
     breaker: Breaker,
@@ -137,6 +140,7 @@ impl Courier {
             config,
             queues: Queues::default(),
             flights: HashMap::new(),
+            places: HashMap::new(),
             next_flight: 0,
             rate: Rate::per_second(config.rate),
             breaker: Breaker::new(jitter.clone()),
@@ -323,7 +327,11 @@ impl Courier {
         let flight = match first {
             call @ Encoded::Call { .. } => Flight::Call(id, call),
             Encoded::Item(_) => {
-                Flight::Batch(id, items.iter().filter_map(|item| self.payload(*item)).collect())
+                let Luggage { payloads, places } = luggage::pack(&self.queues, &items);
+                if payloads.len() < items.len() {
+                    self.places.insert(id, places);
+                }
+                Flight::Batch(id, payloads)
             }
         };
         for &item in &items {
@@ -334,13 +342,6 @@ impl Courier {
         self.breaker.departed();
         self.ready_since = (!self.queues.ready().is_empty()).then_some(now);
         Some(flight)
-    }
-
-    fn payload(&self, id: ItemId) -> Option<Bytes> {
-        match &self.queues.entry(id)?.item.payload {
-            Encoded::Item(bytes) => Some(bytes.clone()),
-            Encoded::Call { .. } => None,
-        }
     }
 
     fn new_flight(&mut self) -> FlightId {

@@ -5,7 +5,7 @@
 //! in production by HTTP, in fixtures by a call of the emulator.
 //!
 //! * [`queues`]: an item waits only for earlier items of its own keys.
-//! * [`batch`]: which ready items travel together.
+//! * [`batch`]: which ready items travel together; [`luggage`]: as what.
 //! * [`backoff`], [`breaker`], [`rate`]: when to try again, when to stop trying, how fast to go.
 //!
 //! Not here: what an answer means ([`crate::destination`]), what the end of an item means for its
@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod batch;
 pub mod breaker;
 mod courier;
+pub mod luggage;
 pub mod queues;
 pub mod rate;
 

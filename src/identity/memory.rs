@@ -11,6 +11,8 @@ use crate::spec::Fingerprint;
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 /// How long it is remembered that two identifiers are one person, after it was last of use.
 const ALIAS_HOLDS: std::time::Duration = DAY.saturating_mul(400);
+/// How long it is remembered that somebody exists, and what was last said about it.
+const KNOWN_HOLDS: std::time::Duration = DAY.saturating_mul(400);
 /// An alias that is still of use is written down again no more often than this.
 const REFRESH_ALIAS_AFTER: std::time::Duration = DAY.saturating_mul(30);
 /// Longer chains of aliases are not followed to their end at once. Whoever passes along a chain leaves
@@ -179,6 +181,35 @@ impl Alias {
     }
 }
 
+/// What is known of a person beside its identifiers.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Known {
+    /// The newest event time of an identify; the epoch when there was none.
+    #[serde(default)]
+    pub(super) identified_at: Time,
+    /// The key of the address that it stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) email: Option<String>,
+}
+
+impl Known {
+    /// What is known of the person with this key.
+    pub(super) fn load(
+        person: &str,
+        facts: &mut Facts,
+        now: Time,
+    ) -> Result<Option<Self>, JournalError> {
+        let fact = facts.get(&known_key(person), now)?;
+        Ok(fact.and_then(|fact| serde_json::from_str(&fact.value).ok()))
+    }
+
+    /// What is written down about the person with this key.
+    pub(super) fn to_fact(&self, person: &str, now: Time) -> (FactKey, Option<Fact>) {
+        let value = serde_json::to_string(self).unwrap_or_default();
+        (known_key(person), Some(Fact { value, until: now.plus(KNOWN_HOLDS) }))
+    }
+}
+
 /// Who a person is after all merges. A chain that was followed is taught as one step.
 pub(super) fn follow_alias(
     person: PersonId,
@@ -227,4 +258,9 @@ pub(super) fn link_key(anonymous: &str) -> FactKey {
 /// Where it is remembered who an identifier is.
 pub(super) fn alias_key(person: &str) -> FactKey {
     FactKey(format!("alias:{person}"))
+}
+
+/// Where it is remembered what is known of a person.
+pub(super) fn known_key(person: &str) -> FactKey {
+    FactKey(format!("person:{person}"))
 }

@@ -15,19 +15,24 @@
 mod facts;
 mod memory;
 mod mention;
+mod notice;
+mod people;
+mod visitors;
 
 pub use facts::Facts;
 pub use memory::{Alias, Link};
 pub use mention::mentioned;
+pub use notice::Notice;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use self::memory::Moment;
+use self::people::Named;
+
 use crate::clock::Time;
-use crate::config::{IdentityConfig, PrimaryId};
+use crate::config::IdentityConfig;
 use crate::destination::customerio::{PersonId, Subject};
 use crate::journal::{Fact, FactKey, JournalError};
 use crate::spec::{Call, Event};
@@ -67,8 +72,14 @@ pub struct Resolution {
     pub keys: Vec<Arc<str>>,
     /// What it teaches.
     pub taught: Vec<(FactKey, Option<Fact>)>,
-    /// Whether the anonymous id was now seen with a second person.
-    pub newly_contested: bool,
+    /// A person of Customer.io's who turned out to be this one, and is to be merged into it.
+    pub merges: Option<PersonId>,
+    /// Whether all that is known is an anonymous id that was not seen with anybody yet.
+    pub is_unknown_visitor: bool,
+    /// What somebody should look into.
+    pub notices: Vec<Notice>,
+    /// The keys of people who turned out to be this one.
+    unified: Vec<String>,
     /// How it was decided, for people.
     pub reason: &'static str,
 }
@@ -84,11 +95,25 @@ pub enum Previous {
 
 /// The facts that [`resolve`] will ask for, so that they can be loaded for many events at once.
 pub fn facts_about(question: &Question<'_>) -> Vec<FactKey> {
-    let people = [&question.subject.person, &question.identify_as].into_iter().flatten();
-    let mut keys: Vec<FactKey> = people.map(|person| memory::alias_key(&person.key())).collect();
+    let mut keys = people::facts_about(question);
     keys.extend(question.subject.anonymous.as_deref().map(memory::link_key));
-    keys.extend(email_of(question.event).map(|email| memory::alias_key(&email.key())));
+    if is_alias(question) {
+        let previous = question.event.previous_id();
+        keys.extend(previous.map(memory::link_key));
+        let previous = previous.map(PersonId::from_text);
+        keys.extend(previous.map(|person| memory::alias_key(&person.key())));
+    }
     keys
+}
+
+/// What makes everything forgotten that is known of a person beside its identifiers.
+pub fn forget(person: &PersonId) -> (FactKey, Option<Fact>) {
+    (memory::known_key(&person.key()), None)
+}
+
+/// What is learnt when somebody turns out to be whom an anonymous id belongs to.
+pub fn link(person: &PersonId, anonymous: &str, at: Time, now: Time) -> (FactKey, Option<Fact>) {
+    Link::new(person, at).to_fact(anonymous, now)
 }
 
 /// Decides whose event it is at `now`. What it teaches counts from the moment at which the caller
@@ -116,13 +141,17 @@ pub fn resolve(
             anonymous = Some(previous.to_owned());
         }
     }
-    let person = match named_person(question) {
+    let Named { person, others, by_primary } = people::named(question);
+    let person = match person {
         Some(person) => Some(memory::follow_alias(person, facts, now, &mut resolution.taught)?),
         None => None,
     };
+    if let Some(person) = &person {
+        people::unify(question, person, &others, (facts, now), &mut resolution)?;
+    }
     match (person, anonymous) {
         (Some(person), Some(anonymous)) => {
-            join(question, person, anonymous, (facts, now), &mut resolution)?;
+            visitors::join(question, person, anonymous, (facts, now), &mut resolution)?;
         }
         (Some(person), None) => {
             resolution.keys.push(person.key().into());
@@ -130,7 +159,7 @@ pub fn resolve(
             resolution.reason = "the event names the person";
         }
         (None, Some(anonymous)) => {
-            attach(question, anonymous, (facts, now), &mut resolution)?;
+            visitors::attach(question, anonymous, (facts, now), &mut resolution)?;
         }
         (None, None) => resolution.reason = "nobody is named",
     }
@@ -142,10 +171,16 @@ pub fn resolve(
         };
     }
     if let Some(person) = resolution.subject.person.clone() {
-        learn_email(question.event, &person, facts, now, &mut resolution)?;
-        learn_alias(question, &person, now, &mut resolution);
+        people::remember(question, &person, by_primary, (facts, now), &mut resolution)?;
+        people::learn_alias(question, &person, now, &mut resolution);
     }
     Ok(resolution)
+}
+
+/// Whether the event holds an address by which RudderStack's own integration would have attached it.
+fn has_property_email(event: &Event) -> bool {
+    let email = event.properties().and_then(|properties| properties.get("email"));
+    email.and_then(Value::as_str).is_some_and(|email| email.contains('@'))
 }
 
 fn is_alias(question: &Question<'_>) -> bool {
@@ -165,171 +200,6 @@ fn whose(
     }
     let person = PersonId::from_text(previous);
     Ok(Previous::Person(memory::follow_alias(person, facts, now, lessons)?))
-}
-
-/// Who the event itself names: the script's word, the primary identifier, the mapping's rule.
-fn named_person(question: &Question<'_>) -> Option<PersonId> {
-    let person =
-        question.subject.person.clone().filter(|person| !question.config.is_junk(person.value()));
-    if question.event.user_id().is_none()
-        && let Some(named) = &question.identify_as
-    {
-        return Some(named.clone());
-    }
-    match question.config.primary {
-        PrimaryId::UserId => person,
-        PrimaryId::Email => email_of(question.event).or(person),
-    }
-}
-
-/// Both ids: teaches the pair, unless the anonymous id is already somebody else's.
-fn join(
-    question: &Question<'_>,
-    person: PersonId,
-    anonymous: String,
-    (facts, now): (&mut Facts, Time),
-    resolution: &mut Resolution,
-) -> Result<(), JournalError> {
-    let person_key = person.key();
-    let at = question.seen_at;
-    resolution.keys.push(person_key.as_str().into());
-    resolution.reason = "the event names the person";
-    let known = Link::load(&anonymous, facts, now)?.map(|link| (link.moment(at), link));
-    if let Some((Moment::Before | Moment::During, link)) = &known {
-        let owner = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
-        let is_theirs = owner.key() == person_key;
-        if link.contested {
-            resolution.subject = Subject { person: Some(person), anonymous: None };
-            refresh(link, &anonymous, (at, now), resolution);
-            return Ok(());
-        }
-        if is_theirs && !link.was_taught_by(question.event.fingerprint()) {
-            let refreshed = link.refreshed(&person, at);
-            resolution.taught.extend(refreshed.map(|link| link.to_fact(&anonymous, now)));
-            resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
-            return Ok(());
-        }
-        if !is_theirs && link.moment(at) == Moment::Before {
-            resolution.reason =
-                "the event names the person; its anonymous id became another person's later";
-            resolution.subject = Subject { person: Some(person), anonymous: None };
-            return Ok(());
-        }
-        if !is_theirs && !is_upgrade(&link.person(), &person) {
-            resolution.taught.push(link.seen_with_another(at).to_fact(&anonymous, now));
-            resolution.newly_contested = true;
-            resolution.reason =
-                "the event names the person; its anonymous id was another person's before";
-            resolution.subject = Subject { person: Some(person), anonymous: None };
-            return Ok(());
-        }
-    }
-    resolution.keys.push(format!("anonymous:{anonymous}").into());
-    resolution.keys.extend(known.iter().map(|(_, link)| Arc::from(link.person().key())));
-    let link = Link::new(&person, at).taught_by(question.event.fingerprint());
-    resolution.taught.push(link.to_fact(&anonymous, now));
-    resolution.newly_joined = true;
-    resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
-    Ok(())
-}
-
-/// A device that several people go on using stays contested: else it would be the next one's after a
-/// month.
-fn refresh(link: &Link, anonymous: &str, (at, now): (Time, Time), resolution: &mut Resolution) {
-    let refreshed = link.refreshed(&link.person(), at);
-    resolution.taught.extend(refreshed.map(|link| link.to_fact(anonymous, now)));
-}
-
-/// Somebody of whom only the e-mail address was known now has an id: nobody else came.
-fn is_upgrade(known: &PersonId, now: &PersonId) -> bool {
-    matches!((known, now), (PersonId::Email(_), PersonId::Id(_) | PersonId::CioId(_)))
-}
-
-/// Only an anonymous id: the person's, if one is known and nobody else claims it.
-fn attach(
-    question: &Question<'_>,
-    anonymous: String,
-    (facts, now): (&mut Facts, Time),
-    resolution: &mut Resolution,
-) -> Result<(), JournalError> {
-    let at = question.seen_at;
-    let known =
-        Link::load(&anonymous, facts, now)?.filter(|link| link.moment(at) == Moment::During);
-    match known {
-        Some(link) if !link.contested => {
-            let person = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
-            let refreshed = link.refreshed(&person, at);
-            resolution.taught.extend(refreshed.map(|link| link.to_fact(&anonymous, now)));
-            resolution.keys.push(person.key().into());
-            resolution.subject = Subject { person: Some(person), anonymous: Some(anonymous) };
-            resolution.reason = "its anonymous id was seen with this person before";
-        }
-        known => {
-            if let Some(link) = &known {
-                refresh(link, &anonymous, (at, now), resolution);
-            }
-            resolution.keys.push(format!("anonymous:{anonymous}").into());
-            resolution.subject = Subject { person: None, anonymous: Some(anonymous) };
-            resolution.reason = match known {
-                Some(_) => "its anonymous id was seen with two people and belongs to neither",
-                None => "its anonymous id was not seen with a person yet",
-            };
-        }
-    }
-    Ok(())
-}
-
-/// Whether the event holds an address by which RudderStack's own integration would have attached it.
-fn has_property_email(event: &Event) -> bool {
-    let email = event.properties().and_then(|properties| properties.get("email"));
-    email.and_then(Value::as_str).is_some_and(|email| email.contains('@'))
-}
-
-/// An identify with an address: whoever was known by it alone is this person.
-fn learn_email(
-    event: &Event,
-    person: &PersonId,
-    facts: &mut Facts,
-    now: Time,
-    resolution: &mut Resolution,
-) -> Result<(), JournalError> {
-    let Some(email) = email_of(event).filter(|_| !matches!(person, PersonId::Email(_))) else {
-        return Ok(());
-    };
-    let root = memory::follow_alias(email.clone(), facts, now, &mut resolution.taught)?;
-    if root == email {
-        resolution.taught.push(Alias::new(person, now).to_fact(&email.key()));
-        resolution.keys.push(email.key().into());
-    }
-    Ok(())
-}
-
-/// A merge: the old id is this person from now on.
-fn learn_alias(question: &Question<'_>, person: &PersonId, now: Time, resolution: &mut Resolution) {
-    let Some(Previous::Person(previous)) = &resolution.previous else { return };
-    if previous.key() == person.key() {
-        return;
-    }
-    let named = question.event.previous_id().map(PersonId::from_text);
-    let event = question.event.fingerprint();
-    let aliases = [Some(previous.clone()), named.filter(|named| named != previous)];
-    for old in aliases.into_iter().flatten() {
-        let alias = Alias::new(person, now).taught_by(event, previous);
-        resolution.taught.push(alias.to_fact(&old.key()));
-        resolution.keys.push(old.key().into());
-    }
-}
-
-/// The address that an identify states.
-fn email_of(event: &Event) -> Option<PersonId> {
-    if event.call() != Call::Identify {
-        return None;
-    }
-    let email = event.traits()?.get("email")?.as_str()?.trim();
-    match PersonId::from_text(email) {
-        email @ PersonId::Email(_) => Some(email),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::PrimaryId;
 use crate::journal::testing::ForgetfulJournal;
 use crate::spec::{Arrival, Ingress, RawCall, Vendor, normalise};
 
@@ -45,7 +46,7 @@ impl World {
             normalise(&mut RawCall::new(arrival, Bytes::from(body.to_string())), Vendor::Segment)
                 .unwrap();
         let subject = Subject {
-            person: event.user_id().map(PersonId::from_text).or_else(|| email_of(&event)),
+            person: event.user_id().map(PersonId::from_text).or_else(|| people::email_of(&event)),
             anonymous: event.anonymous_id().map(Into::into),
         };
         let seen_at = if self.replaying { event.time().at } else { self.now };
@@ -107,14 +108,14 @@ fn an_anonymous_id_of_two_people_belongs_to_neither() {
     let mut world = World::new();
     world.track(json!({"anonymousId": "a", "userId": "u1"}));
     let second = world.track(json!({"anonymousId": "a", "userId": "u2"}));
-    assert!(second.newly_contested);
+    assert!(second.notices.contains(&Notice::AnonymousIdContested));
     assert_eq!((person(&second).as_deref(), second.subject.anonymous), (Some("u2"), None));
 
     let alone = world.track(json!({"anonymousId": "a"}));
     assert_eq!((person(&alone), alone.subject.anonymous.as_deref()), (None, Some("a")));
     let first = world.track(json!({"anonymousId": "a", "userId": "u1"}));
     assert_eq!(first.subject.anonymous, None);
-    assert!(!first.newly_contested, "it is reported once");
+    assert!(first.notices.is_empty(), "it is reported once");
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn an_address_that_becomes_an_id_is_nobody_else() {
         json!({"type": "identify", "anonymousId": "a", "traits": {"email": "ann@example.com"}}),
     );
     let upgraded = world.track(json!({"anonymousId": "a", "userId": "u"}));
-    assert!(!upgraded.newly_contested);
+    assert!(upgraded.notices.is_empty());
     assert_eq!(person(&world.track(json!({"anonymousId": "a"}))).as_deref(), Some("u"));
 }
 
@@ -262,7 +263,7 @@ fn what_a_replay_shows_was_true_when_it_happened() {
     let mut world = World::new();
     world.track(both.clone());
     let older = world.replay(200, json!({"anonymousId": "a", "userId": "before"}));
-    assert!(!older.newly_contested, "it was somebody else's long before");
+    assert!(older.notices.is_empty(), "it was somebody else's long before");
     assert_eq!(older.subject.anonymous, None, "and is not any more");
     assert_eq!(person(&world.replay(200, a.clone())), None);
     assert_eq!(person(&world.track(a.clone())).as_deref(), Some("u"));
@@ -270,5 +271,113 @@ fn what_a_replay_shows_was_true_when_it_happened() {
     let mut world = World::new();
     world.track(both);
     let close = world.replay(3, json!({"anonymousId": "a", "userId": "another"}));
-    assert!(close.newly_contested, "three days are no other life");
+    assert!(close.notices.contains(&Notice::AnonymousIdContested), "three days are no other life");
+}
+
+fn identify(ids: Value, traits: Value) -> Value {
+    let mut body = json!({"type": "identify", "traits": traits});
+    body.as_object_mut().unwrap().extend(ids.as_object().unwrap().clone());
+    body
+}
+
+#[test]
+fn the_primary_identifier_names_the_person_and_the_others_stand_for_it() {
+    let (email, id) = (json!({"email": "ann@example.com"}), json!({"customer": "c-1"}));
+    let both = json!({"email": "ann@example.com", "customer": "c-1"});
+    #[rustfmt::skip]
+    let table = [
+        (PrimaryId::UserId,                    &email, "u"),
+        (PrimaryId::Email,                     &email, "ann@example.com"),
+        (PrimaryId::Email,                     &id,    "u"),
+        (PrimaryId::Trait("customer".into()),  &both,  "c-1"),
+        (PrimaryId::Trait("customer".into()),  &email, "u"),
+    ];
+    for (primary, traits, expected) in table {
+        let mut world = World::new();
+        world.config.primary = primary.clone();
+        let seen = world.see(identify(json!({"userId": "u"}), traits.clone()));
+        assert_eq!(person(&seen).as_deref(), Some(expected), "{primary:?} {traits}");
+        let track = world.track(json!({"userId": "u"}));
+        assert_eq!(person(&track).as_deref(), Some(expected), "{primary:?}: by the user id alone");
+        if traits.get("email").is_some() {
+            let by_email = world.see(identify(json!({}), email.clone()));
+            assert_eq!(person(&by_email).as_deref(), Some(expected), "{primary:?}: by the address");
+        }
+        assert!(track.notices.is_empty());
+    }
+}
+
+#[test]
+fn another_primary_identifier_makes_another_person_unless_they_are_merged() {
+    for merges in [false, true] {
+        let mut world = World::new();
+        world.config.primary = PrimaryId::Email;
+        world.config.merge_email_people = merges;
+        let user = || json!({"userId": "u"});
+        world.see(identify(user(), json!({"email": "old@example.com"})));
+        let changed = world.see(identify(user(), json!({"email": "new@example.com"})));
+        let old = merges.then(|| PersonId::Email("old@example.com".into()));
+        assert_eq!((person(&changed).as_deref(), changed.merges), (Some("new@example.com"), old));
+        let mut expected = vec![Notice::PrimaryIdChanged];
+        expected.extend((!merges).then_some(Notice::PeopleNotMerged));
+        assert_eq!(changed.notices, expected);
+        assert_eq!(person(&world.track(user())).as_deref(), Some("new@example.com"));
+    }
+}
+
+#[test]
+fn an_address_is_one_persons_until_that_person_has_another_one() {
+    let mut world = World::new();
+    let mut see = |user: &str, email: &str| {
+        let seen = world.see(identify(json!({"userId": user}), json!({"email": email})));
+        (person(&seen).unwrap(), seen.notices)
+    };
+    assert_eq!(see("u1", "a@example.com"), ("u1".into(), vec![]));
+    assert_eq!(see("u2", "A@example.com"), ("u2".into(), vec![Notice::EmailOfAnotherPerson]));
+    assert_eq!(see("u1", "b@example.com"), ("u1".into(), vec![Notice::EmailChanged]));
+    assert_eq!(see("u2", "a@example.com"), ("u2".into(), vec![]), "it is free now");
+    let alone = world.see(identify(json!({}), json!({"email": "a@example.com"})));
+    assert_eq!(person(&alone).as_deref(), Some("u2"));
+}
+
+#[test]
+fn who_was_there_by_an_address_alone_is_merged_once_or_reported() {
+    for merges in [false, true] {
+        let mut world = World::new();
+        world.config.merge_email_people = merges;
+        let email = || json!({"email": "ann@example.com"});
+        world.see(identify(json!({"anonymousId": "a"}), email()));
+        let mut account = identify(json!({"userId": "u", "anonymousId": "a"}), email());
+        account["messageId"] = json!("the account");
+        for what in ["the first time", "processed again"] {
+            let seen = world.see_again(&account);
+            let (merged, notices) = match merges {
+                true => (Some(PersonId::Email("ann@example.com".into())), vec![]),
+                false if what == "the first time" => (None, vec![Notice::PeopleNotMerged]),
+                false => (None, vec![]),
+            };
+            assert_eq!((seen.merges, seen.notices), (merged, notices), "{what}");
+            assert_eq!(seen.subject.anonymous.as_deref(), Some("a"), "the same browser");
+        }
+        let later = world.see(identify(json!({"userId": "u"}), email()));
+        assert_eq!((later.merges, later.notices), (None, vec![]));
+    }
+    let mut world = World::new();
+    world.config.merge_email_people = true;
+    let new = world.see(identify(json!({"userId": "u"}), json!({"email": "ann@example.com"})));
+    assert_eq!(new.merges, None, "nobody was there");
+}
+
+#[test]
+fn an_identify_that_is_older_than_the_last_one_is_noticed() {
+    let mut world = World::new();
+    let mut see = |time: &str| {
+        let mut body = identify(json!({"userId": "u"}), json!({"plan": "free"}));
+        body["timestamp"] = json!(time);
+        world.see(body).notices
+    };
+    assert_eq!(see("2026-03-14T11:00:00Z"), []);
+    assert_eq!(see("2026-03-14T11:00:00Z"), [], "the same second is not older");
+    assert_eq!(see("2026-03-14T10:59:59Z"), [Notice::StaleIdentify]);
+    assert_eq!(see("2026-03-14T11:00:01Z"), []);
 }

@@ -182,6 +182,17 @@ pub enum Change {
     Defer(Deferral),
     /// Something of a person is forgotten before its time.
     Forget(Forget),
+    /// Events that identity holds are taken up again.
+    Release(Release),
+}
+
+/// Held events whose person is known now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Release {
+    /// Which events. One that is not held is left alone.
+    pub seqs: Vec<Seq>,
+    /// When they are taken up again.
+    pub due: Time,
 }
 
 /// What is forgotten before its time, because a person was deleted or suppressed.
@@ -278,6 +289,9 @@ pub struct TrailEntry {
     /// The outcome's reason.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What was noticed about its person's identifiers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// The bundle of scripts that made it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub bundle: String,

@@ -20,6 +20,7 @@ use crate::clock::Time;
 use crate::contract::Look;
 use crate::destination::customerio::{Encoded, Subject};
 use crate::guard::{Case, Verdict};
+use crate::identity::Notice;
 use crate::journal::{Fact, FactKey};
 use crate::outcome::{DeadLetter, Outcome};
 use crate::spec::{Arrival, Event, Ingress, Traffic};
@@ -121,8 +122,10 @@ pub struct Resolved {
     pub gone: Option<(String, Time)>,
     /// How the person was found.
     pub identity: &'static str,
-    /// Whether the event showed that its anonymous id is several people's.
-    pub newly_contested: bool,
+    /// What was noticed about its identifiers.
+    pub notices: Vec<Notice>,
+    /// Until when it is held: its person may become known. Nothing is sent for it before.
+    pub hold_until: Option<Time>,
     /// Whose event it is.
     pub subject: Subject,
     /// The end of the part: at once where there are no operations, else when they are delivered.

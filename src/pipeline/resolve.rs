@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Frozen, Part, Resolved};
 use crate::clock::Time;
-use crate::config::{Config, SourceConfig, StitchPolicy};
+use crate::config::{AnonymousPolicy, Config, SourceConfig, StitchPolicy};
 use crate::destination::customerio::mapping::{MapError, Mapped, Options};
 use crate::destination::customerio::operation::Operation;
 use crate::destination::customerio::{PersonId, Subject, Transport};
@@ -15,7 +15,7 @@ use crate::guard::{self, Action};
 use crate::identity::{self, Facts, Previous, Question, Resolution};
 use crate::journal::{FactKey, JournalError};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
-use crate::spec::Ingress;
+use crate::spec::{Ingress, Replay};
 use crate::transform::IdentifyAs;
 
 /// How long it is remembered that a person was deleted or suppressed.
@@ -31,7 +31,8 @@ pub fn facts_about(config: &Config, part: &Part) -> Vec<FactKey> {
     keys
 }
 
-/// Decides whose event a part is and what is sent for it, at `now`.
+/// Decides whose event a part is and what is sent for it, at `now`. Where `may_hold` is off, nothing is
+/// held.
 ///
 /// # Errors
 /// When the journal cannot be read; nothing was taught then.
@@ -39,6 +40,7 @@ pub fn resolve(
     config: &Config,
     part: &Part,
     facts: &mut Facts,
+    may_hold: bool,
     now: Time,
 ) -> Result<Resolved, JournalError> {
     let Some(source) = config.source(&part.case.source) else {
@@ -48,32 +50,23 @@ pub fn resolve(
             "its source is no longer configured",
         ))));
     };
-    match (part.verdict.action, &part.verdict.drop) {
-        (Action::Drop, Some(reason)) => {
-            return Ok(Resolved::over(Outcome::Dropped(reason.clone())));
-        }
-        (Action::Drop, None) => {
-            return Ok(Resolved::over(Outcome::DeadLettered(DeadLetter::new(
-                DeadCode::NeedsSecret,
-                Stage::Guard,
-                part.verdict.reason.clone(),
-            ))));
-        }
-        _ => {}
-    }
-    if let Some(letter) = &part.refused {
-        return Ok(Resolved::over(Outcome::DeadLettered(letter.clone())));
+    if let Some(outcome) = decided_before(part) {
+        return Ok(Resolved::over(outcome));
     }
     let question = question(source, part);
-    let resolution = identity::resolve(&question, facts, now)?;
+    let mut resolution = identity::resolve(&question, facts, now)?;
     let mut resolved = Resolved {
         keys: resolution.keys.clone(),
         person: trail_name(&resolution.subject),
         identity: resolution.reason,
-        newly_contested: resolution.newly_contested,
         subject: resolution.subject.clone(),
+        notices: resolution.notices.clone(),
         ..Resolved::default()
     };
+    resolved.hold_until = hold_until(source, part, &resolution, now).filter(|_| may_hold);
+    if resolved.hold_until.is_some() {
+        return Ok(resolved);
+    }
     if happened_before_deletion(part, &resolution, facts, now) {
         resolved.end = Some(Outcome::Dropped(DropReason::PersonDeleted));
         return Ok(resolved);
@@ -83,11 +76,11 @@ pub fn resolve(
         Claim::Ours => match map(config, source, part, &resolution) {
             Ok(Mapped::Operations(mapped)) => {
                 operations = mapped;
-                let gone = operations.iter().find_map(Operation::person_gone).map(PersonId::key);
-                if let Some(person) = gone {
-                    let at = part.event.time().at;
-                    facts.note_gone(&person, at, now.plus(REMEMBERS_GONE));
-                    resolved.gone = Some((person, at));
+                if let Some(person) = operations.iter().find_map(Operation::person_gone) {
+                    let (key, at) = (person.key(), part.event.time().at);
+                    facts.note_gone(&key, at, now.plus(REMEMBERS_GONE));
+                    resolution.taught.push(identity::forget(person));
+                    resolved.gone = Some((key, at));
                 }
                 resolved.end = Some(Outcome::Delivered);
             }
@@ -96,7 +89,9 @@ pub fn resolve(
         },
         Claim::Copy => resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey)),
         Claim::CopyThatNames { person, anonymous } => {
-            operations.push(Operation::link(person, anonymous, part.event.time().at));
+            let at = part.event.time().at;
+            resolution.taught.push(identity::link(&person, &anonymous, at, now));
+            operations.push(Operation::link(person, anonymous, at));
             resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey));
         }
     }
@@ -107,6 +102,8 @@ pub fn resolve(
     );
     if shown {
         tell_first(source, part, &resolution, &mut operations);
+        merge_last(&resolution, &mut operations);
+        create_nobody(source, part, &mut operations);
     }
     match freeze(operations, part, config.customerio.transport, &mut resolved) {
         Ok(()) if shown => {
@@ -166,6 +163,55 @@ fn tell_first(
     if !operations.iter().any(says_it) {
         operations.insert(0, Operation::link(person.clone(), anonymous.to_owned(), told_at(part)));
     }
+}
+
+/// How a part ends that the guard or its contract does not let pass.
+fn decided_before(part: &Part) -> Option<Outcome> {
+    match (part.verdict.action, &part.verdict.drop) {
+        (Action::Drop, Some(reason)) => Some(Outcome::Dropped(reason.clone())),
+        (Action::Drop, None) => Some(Outcome::DeadLettered(DeadLetter::new(
+            DeadCode::NeedsSecret,
+            Stage::Guard,
+            part.verdict.reason.clone(),
+        ))),
+        _ => part.refused.clone().map(Outcome::DeadLettered),
+    }
+}
+
+/// Merges whom Customer.io knows twice. The identify goes first: nobody can be merged into somebody who is
+/// not there yet.
+fn merge_last(resolution: &Resolution, operations: &mut Vec<Operation<'_>>) {
+    let identifies = operations.iter().any(|operation| operation.name() == "identify");
+    if let (true, Some(secondary), Some(primary)) =
+        (identifies, resolution.merges.clone(), resolution.subject.person.clone())
+    {
+        operations.push(Operation::Merge { primary, secondary });
+    }
+}
+
+/// What somebody says is a replay changes people who are there, and creates none unless that is asked for.
+fn create_nobody(source: &SourceConfig, part: &Part, operations: &mut [Operation<'_>]) {
+    let is_replay = matches!(part.case.replay, Some(Replay::Flagged { .. }));
+    if !is_replay || source.identity.replay_creates_people {
+        return;
+    }
+    for operation in operations {
+        if operation.people().next().is_some() {
+            operation.only_existing();
+        }
+    }
+}
+
+/// Until when an event whose person is not known is held, where the source holds such events.
+fn hold_until(
+    source: &SourceConfig,
+    part: &Part,
+    resolution: &Resolution,
+    now: Time,
+) -> Option<Time> {
+    let holds = source.identity.anonymous == AnonymousPolicy::Hold && resolution.is_unknown_visitor;
+    let until = part.case.accepted_at.plus(source.identity.hold_for.duration());
+    (holds && now < until).then_some(until)
 }
 
 /// When a person and an anonymous id were joined: now, for live traffic. Customer.io ignores what is

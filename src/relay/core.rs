@@ -1,6 +1,7 @@
 //! The core: prepared events in, requests and changes out. No I/O but looking facts up, no clock.
 
 mod again;
+mod hold;
 mod line;
 mod reasons;
 
@@ -8,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub(super) use self::again::what;
+use self::hold::Hold;
+pub(super) use self::hold::key_of as held_key;
 use self::line::Line;
 use self::reasons::Reasons;
 use super::ledger::{Postponed, Report, Unsettled};
@@ -15,13 +18,14 @@ use super::purge::tombstones;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, ItemId, Standing};
+use crate::destination::customerio::Subject;
 use crate::destination::customerio::response::Answer;
 use crate::guard::{self, Action};
 use crate::identity::Facts;
-use crate::journal::{Change, FactKey, Journal, JournalError, Seq, Stored};
+use crate::journal::{Change, FactKey, Journal, JournalError, Release, Seq, Stored};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
-use crate::spec::Traffic;
+use crate::spec::{Call, Traffic};
 
 /// Why the rest of an event waits behind its own merge or deletion.
 const WRITTEN_FIRST: &str = "what it merged or deleted is written down first";
@@ -54,6 +58,7 @@ pub struct Core {
     /// How many of the ledger's events are of a backfill.
     backfill: usize,
     line: Line,
+    hold: Hold,
     reasons: Reasons,
     /// Counts the events that may have taught something.
     lessons: u64,
@@ -76,8 +81,11 @@ impl Core {
         now: Time,
     ) -> Result<Self, JournalError> {
         let mut line = Line::default();
+        let mut hold = Hold::default();
         for (key, seq) in journal.blocked_keys()? {
-            line.block(key.into(), seq, now);
+            if !hold.note(&key, seq) {
+                line.block(key.into(), seq, now);
+            }
         }
         let reasons = Reasons::of(journal.totals());
         let mut facts = Facts::new(journal);
@@ -89,6 +97,7 @@ impl Core {
             ledger: HashMap::new(),
             backfill: 0,
             line,
+            hold,
             reasons,
             lessons: 0,
             changes: Vec::new(),
@@ -125,6 +134,7 @@ impl Core {
     ) -> Result<(), JournalError> {
         self.lessons += 1;
         let mut event = Unsettled::new(stored, prepared, self.lessons);
+        self.hold.let_go(stored.seq);
         let parts = match &prepared.result {
             Ok(parts) => parts,
             Err(outcome) => {
@@ -140,13 +150,17 @@ impl Core {
             match part.verdict.park_until.filter(|_| part.verdict.action == Action::Park) {
                 Some(until) => event.park(&part, nth, until),
                 None => {
-                    let resolved = pipeline::resolve(&self.config, &part, &mut self.facts, now)?;
+                    let (config, room) = (&self.config, self.hold.has_room());
+                    let resolved = pipeline::resolve(config, &part, &mut self.facts, room, now)?;
                     ready.push((part, nth, resolved));
                 }
             }
         }
         let held: Vec<FactKey> = ready.iter().filter_map(|(.., one)| one.holds.clone()).collect();
         self.give_up_unused(stored, &held, &mut event, now)?;
+        // An identify goes ahead of what was held for it, so that the person is there.
+        let is_first = ready.iter().all(|(part, ..)| part.event.call() == Call::Identify);
+        let found = ready.iter().map(|(_, _, resolved)| &resolved.subject).cloned().collect();
         let mut items = Vec::new();
         for (part, nth, mut resolved) in ready {
             let operations = std::mem::take(&mut resolved.operations);
@@ -155,7 +169,10 @@ impl Core {
             let (index, until) = (part.index, part.verdict.valid_until);
             items.extend((0..).zip(operations).map(|(op, frozen)| (index, until, op, frozen)));
         }
-        if let Some(due) = self.line.wait(event.keys.iter(), stored.seq, now) {
+        let wait = |core: &Self| core.line.wait(event.keys.iter(), stored.seq, now);
+        let ahead = is_first.then(|| wait(self)).flatten();
+        self.release(found, now);
+        if let Some(due) = if is_first { ahead } else { wait(self) } {
             let why = "an earlier event of the same person is being tried again";
             event.postponed = Some(Postponed::at(due, why));
             self.conclude(stored.seq, event, now);
@@ -231,7 +248,7 @@ impl Core {
             let facts = match change {
                 Change::Settle(settlement) => &mut settlement.facts,
                 Change::Defer(deferral) => &mut deferral.facts,
-                Change::Forget(_) => continue,
+                Change::Forget(_) | Change::Release(_) => continue,
             };
             facts.retain(|(key, _)| !pending.overtaken.contains(key));
         }
@@ -310,6 +327,25 @@ impl Core {
         }
     }
 
+    /// Somebody turned out to be whom an anonymous id belongs to: what was held for it is taken up again,
+    /// and goes ahead of whatever of the same person comes now.
+    fn release(&mut self, found: Vec<Subject>, now: Time) {
+        for subject in found {
+            let Subject { person: Some(person), anonymous: Some(anonymous) } = subject else {
+                continue;
+            };
+            let seqs = self.hold.release(&anonymous);
+            if seqs.is_empty() {
+                continue;
+            }
+            let key: Arc<str> = person.key().into();
+            for seq in &seqs {
+                self.line.block(Arc::clone(&key), *seq, now);
+            }
+            self.changes.push(Change::Release(Release { seqs, due: now }));
+        }
+    }
+
     fn conclude(&mut self, seq: Seq, mut event: Unsettled, now: Time) {
         let lesson = event.lesson;
         let mut taught = Vec::with_capacity(event.taught.len());
@@ -335,10 +371,12 @@ impl Core {
             Change::Settle(settlement) => self.reasons.bound(&mut settlement.outcome),
             Change::Defer(deferral) => {
                 for key in &deferral.keys {
-                    self.line.block(key.as_str().into(), seq, deferral.due);
+                    if !self.hold.note(key, seq) {
+                        self.line.block(key.as_str().into(), seq, deferral.due);
+                    }
                 }
             }
-            Change::Forget(_) => {}
+            Change::Forget(_) | Change::Release(_) => {}
         }
         self.changes.push(change);
         self.reports.push_back(report);

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Sighting;
-use super::core::what;
+use super::core::{held_key, what};
 use crate::clock::Time;
 use crate::delivery::{Fate, ItemId};
 use crate::destination::customerio::Subject;
 use crate::guard::Case;
+use crate::identity::Notice;
 use crate::journal::{
     Attempts, Change, Deferral, DonePart, Fact, FactKey, Held, Place, Seq, Settlement, Stored,
     TrailEntry, Why,
@@ -55,8 +56,10 @@ pub(super) struct Progress {
     delivered: usize,
     /// How it ends when they all are delivered.
     pub(super) end: Option<Outcome>,
-    /// Until when it is parked.
+    /// Until when it is parked or held.
     pub(super) parked_until: Option<Time>,
+    /// Whether it is held: its person may become known.
+    is_held: bool,
     /// The names of its operations.
     operations: Vec<&'static str>,
     /// What Customer.io refused of it.
@@ -73,8 +76,8 @@ pub(super) struct Progress {
     subject: Subject,
     /// How that was found out.
     identity: &'static str,
-    /// Whether it showed that its anonymous id is several people's.
-    newly_contested: bool,
+    /// What was noticed about its identifiers.
+    notices: Vec<Notice>,
 }
 
 /// Why and how an event leaves the line.
@@ -125,11 +128,11 @@ pub struct Decided {
     pub subject: Subject,
     /// How that was found out; empty for what was not asked.
     pub identity: &'static str,
-    /// Whether it showed that its anonymous id is several people's.
-    pub newly_contested: bool,
+    /// What was noticed about its person's identifiers.
+    pub notices: Vec<Notice>,
     /// The names of its operations, in order.
     pub operations: Vec<&'static str>,
-    /// Its own outcome: a label of [`Outcome`], or `parked`; empty where it has none yet.
+    /// Its own outcome: a label of [`Outcome`], `parked` or `held`; empty where it has none yet.
     pub outcome: &'static str,
     /// The reason of that.
     pub reason: String,
@@ -185,13 +188,16 @@ impl Unsettled {
         self.keys.extend(resolved.keys);
         self.taught.extend(resolved.taught);
         self.gone.extend(resolved.gone);
+        let notices = resolved.notices.iter().map(|notice| notice.as_str().to_owned());
+        self.trail.notices.extend(notices);
         let progress = Progress {
             nth,
             owner: part.event.fingerprint(),
             open: operations.len(),
             delivered: 0,
             end: resolved.end,
-            parked_until: None,
+            parked_until: resolved.hold_until,
+            is_held: resolved.hold_until.is_some(),
             operations,
             rejected: Vec::new(),
             rejected_as: None,
@@ -200,7 +206,7 @@ impl Unsettled {
             holds: resolved.holds,
             subject: resolved.subject,
             identity: resolved.identity,
-            newly_contested: resolved.newly_contested,
+            notices: resolved.notices,
         };
         self.parts.insert(part.index, progress);
     }
@@ -286,7 +292,11 @@ impl Unsettled {
         let parked = self.parts.values().filter_map(|progress| progress.parked_until).min();
         let postponed = self.postponed.take().or_else(|| {
             parked.map(|due| Postponed {
-                why: Why::Parked,
+                why: if self.parts.values().any(|part| part.is_held) {
+                    Why::Held
+                } else {
+                    Why::Parked
+                },
                 due,
                 first_failed: None,
                 status: None,
@@ -299,9 +309,20 @@ impl Unsettled {
         }
     }
 
+    /// The anonymous ids that it is held for.
+    fn held_for(&self) -> impl Iterator<Item = String> {
+        let held = self.parts.values().filter(|progress| progress.is_held);
+        held.filter_map(|progress| progress.subject.anonymous.clone())
+    }
+
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
         let first = self.place != Place::Deferred;
         let parts = self.decided();
+        let keys = match postponed.why {
+            Why::Retry => self.keys.iter().map(|key| key.to_string()).collect(),
+            Why::Held => self.held_for().map(|anonymous| held_key(&anonymous)).collect(),
+            Why::Parked => Vec::new(),
+        };
         let mut attempts = self.attempts;
         attempts.holds.clear();
         let mut progresses: Vec<_> = self.parts.iter().collect();
@@ -318,10 +339,6 @@ impl Unsettled {
         attempts.first_at = postponed.first_failed.or(attempts.first_at);
         self.trail.at = now;
         postponed.why.as_str().clone_into(&mut self.trail.outcome);
-        let keys = match postponed.why {
-            Why::Retry => self.keys.iter().map(|key| key.to_string()).collect(),
-            Why::Parked | Why::Held => Vec::new(),
-        };
         let deferral = Deferral {
             seq,
             place: self.place,
@@ -424,14 +441,21 @@ impl Progress {
     fn decided(&self, index: u32) -> Decided {
         let (outcome, reason) = match (&self.rejected_as, self.parked_until, &self.end) {
             (Some((code, _)), ..) => ("dead_lettered", code.as_str().to_owned()),
+            (None, Some(_), _) if self.is_held => ("held", String::new()),
             (None, Some(_), _) => ("parked", String::new()),
             (None, None, Some(end)) if self.open == 0 => (end.label(), end.reason().to_owned()),
             (None, None, _) => ("", String::new()),
         };
-        let (subject, operations) = (self.subject.clone(), self.operations.clone());
-        let (identity, seen) = (self.identity, self.seen);
-        let newly_contested = self.newly_contested;
-        Decided { index, subject, identity, newly_contested, operations, outcome, reason, seen }
+        Decided {
+            index,
+            subject: self.subject.clone(),
+            identity: self.identity,
+            notices: self.notices.clone(),
+            operations: self.operations.clone(),
+            outcome,
+            reason,
+            seen: self.seen,
+        }
     }
 
     fn outcome(&mut self, index: u32) -> Outcome {

@@ -26,10 +26,14 @@ impl Courier {
             return self.probe_answered(&answer, now);
         }
         let Some(items) = self.flights.remove(&id) else { return };
+        let places = self.places.remove(&id);
         match answer {
             Answer::Accepted { rejected } => {
                 self.breaker.succeeded();
-                self.land(&items, rejected);
+                match places {
+                    None => self.land(&items, rejected),
+                    Some(places) => self.land_together(&items, &places, &rejected),
+                }
             }
             Answer::Refused { status, message } => {
                 self.breaker.succeeded();
@@ -81,6 +85,27 @@ impl Courier {
                 None => self.settle(id, Fate::Delivered),
             }
         }
+    }
+
+    /// As [`Self::land`], where several items travelled as one. If that one is listed, nobody knows which
+    /// of them is meant: each is sent alone.
+    fn land_together(&mut self, items: &[ItemId], places: &[usize], rejected: &[ItemError]) {
+        let mut errors = Vec::new();
+        let mut landed = Vec::new();
+        for (&id, &place) in items.iter().zip(places) {
+            let error = rejected.iter().rfind(|error| error.index == place);
+            let is_alone = places.iter().filter(|other| **other == place).count() == 1;
+            match error {
+                Some(_) if !is_alone => self.queues.came_back(id, None, |entry| entry.company = 1),
+                error => {
+                    errors.extend(
+                        error.map(|error| ItemError { index: landed.len(), ..error.clone() }),
+                    );
+                    landed.push(id);
+                }
+            }
+        }
+        self.land(&landed, errors);
     }
 
     fn settle(&mut self, id: ItemId, fate: Fate) {

@@ -596,3 +596,59 @@ fn thousands_of_events_behind_one_are_found_in_one_go() {
     assert_eq!(behind.len() as u64, count - 1);
     assert!(!behind.contains(&id(0)) && !behind.contains(&id(count)));
 }
+
+fn identify(seq: u64, person: &str, plan: &str) -> Item {
+    let body = format!(
+        r#"{{"type":"person","action":"identify","identifiers":{{"id":"{person}"}},"timestamp":7,"attributes":{{"plan":"{plan}","seq{seq}":true}}}}"#
+    );
+    Item { payload: Encoded::Item(body.into()), ..item(seq, &[person]) }
+}
+
+#[test]
+fn consecutive_identifies_of_a_person_travel_as_one() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 9, bytes: 100_000 }, ..config() });
+    courier.push(identify(1, "u", "free"));
+    courier.push(identify(2, "v", "free"));
+    courier.push(identify(3, "u", "paid"));
+    courier.push(item(4, &["u"]));
+    courier.push(identify(5, "u", "gone"));
+    let (flight, sent) = batch(&courier.poll(at(0))[0]);
+    assert_eq!(sent.len(), 4, "{sent:?}");
+    assert!(sent[0].contains(r#""plan":"paid","seq1":true,"seq3":true"#), "{}", sent[0]);
+    assert!(sent[1].contains(r#""id":"v""#), "{}", sent[1]);
+    assert_eq!(sent[2], "4");
+    assert!(!sent[3].contains("seq3"), "an event is between them: {}", sent[3]);
+    courier.answer(flight, ok(), at(1));
+    assert_eq!(fates(&mut courier).len(), 5);
+}
+
+#[test]
+fn identifies_that_were_refused_as_one_are_judged_one_by_one() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 9, bytes: 100_000 }, ..config() });
+    courier.push(identify(1, "u", "free"));
+    courier.push(identify(2, "u", "paid"));
+    courier.push(identify(3, "v", "free"));
+    let (flight, sent) = batch(&courier.poll(at(0))[0]);
+    assert_eq!(sent.len(), 2);
+    let rejected = |index| {
+        let (reason, field, message) = ("invalid".into(), "attributes".into(), "no".into());
+        Answer::Accepted { rejected: vec![ItemError { index, reason, field, message }] }
+    };
+    courier.answer(flight, rejected(0), at(1));
+    assert_eq!(fates(&mut courier), [(3, Fate::Delivered)]);
+    let mut now = 2;
+    let mut ends = Vec::new();
+    while courier.standing(at(now)).items > 0 {
+        for flight in courier.poll(at(now)) {
+            let (flight, sent) = batch(&flight);
+            assert_eq!(sent.len(), 1);
+            let is_first = sent[0].contains("free");
+            courier.answer(flight, if is_first { rejected(0) } else { ok() }, at(now + 1));
+            ends.extend(fates(&mut courier));
+        }
+        now += 10;
+    }
+    assert!(matches!(ends[..], [(1, Fate::Rejected(..)), (2, Fate::Delivered)]), "{ends:?}");
+}

@@ -8,6 +8,7 @@
 
 mod attributes;
 pub mod client;
+pub mod coalesce;
 mod dates;
 mod encode;
 pub mod limits;

@@ -344,3 +344,23 @@ fn a_deduplication_key_is_kept_for_the_window_and_forgotten_some_time_after() {
         assert!(matches!(done(journal.accept(vec![live(1)]))[..], [Receipt::First(_)]));
     }
 }
+
+#[test]
+fn facts_are_bounded_and_those_that_end_first_go_first() {
+    for engine in engines() {
+        let journal = engine.open_with(SqliteOptions { max_facts: 3, ..SqliteOptions::default() });
+        let day = 24 * 3600;
+        let seq = accept(&journal, [1])[0];
+        let mut end = settlement(seq, Outcome::Delivered);
+        let keys: Vec<FactKey> = (1..=6).map(|n| FactKey(format!("link:{n}"))).collect();
+        let fact = |n: u64| Fact { value: n.to_string(), until: at(n * 3 * day) };
+        end.facts = keys.iter().cloned().zip((1..).map(|n| Some(fact(n)))).collect();
+        settle(&journal, end);
+        for minute in 0..3 {
+            done(journal.maintain(at(60 * minute)));
+        }
+        let known = journal.load(&keys, at(100)).unwrap();
+        let known: Vec<u64> = (1..).zip(known).filter_map(|(n, fact)| fact.map(|_| n)).collect();
+        assert_eq!(known, [4, 5, 6]);
+    }
+}

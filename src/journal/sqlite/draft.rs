@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::counters::{State, Tally};
 use super::trouble::Trouble;
+use super::upkeep::Sweep;
 use super::{JournalError, Place, Receipt, Seq, Why, seen, trail};
 use crate::spec::Traffic;
 
@@ -25,7 +26,7 @@ pub(super) struct Draft {
     /// What was done to the buckets of keys.
     pub(super) step: Option<seen::Step>,
     /// Where the search for expired facts goes on.
-    pub(super) facts_after: Option<String>,
+    pub(super) sweep: Option<Sweep>,
     /// What each request of the transaction is answered.
     pub(super) answers: Vec<Answer>,
 }

@@ -54,12 +54,13 @@ use self::shared::{Shared, locked, with};
 use self::space::Space;
 use self::suspicion::Suspicion;
 use self::trouble::Trouble;
+use self::upkeep::Sweep;
 use self::writer::Writer;
 use super::window::{Next, Window};
 use super::{
     Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Forget, Gone,
     Journal, JournalError, JournalHealth, Opened, Pending, Place, Receipt, RecordedFilter,
-    RecordedRow, Reply, Seq, Settlement, Stored, Total, TrailEntry, Waiting, Why,
+    RecordedRow, Release, Reply, Seq, Settlement, Stored, Total, TrailEntry, Waiting, Why,
 };
 use crate::clock::{Clock, Time};
 use crate::spec::Traffic;
@@ -139,7 +140,7 @@ impl SqliteJournal {
             clock,
             seen: found.seen,
             state: found.state,
-            facts_after: String::new(),
+            sweep: Sweep::default(),
             lock,
             tidies: true,
             carried: VecDeque::new(),

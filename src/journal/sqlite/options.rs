@@ -33,6 +33,9 @@ pub struct SqliteOptions {
     pub trail_keep: Duration,
     /// How many events the trail remembers at most, about 250 bytes each. Default: 5 million.
     pub trail_max_entries: u64,
+    /// How many facts are kept at most: who is who, and business keys; beyond it those that would end
+    /// first go early. Default: 20 million.
+    pub max_facts: u64,
     /// How long dead letters are kept. Default: 30 days.
     pub dead_keep: Duration,
     /// How long the originals of events that were delivered or dropped are kept. Default: zero, that is
@@ -59,6 +62,7 @@ impl Default for SqliteOptions {
             ballast_bytes: 16 << 20,
             trail_keep: 30 * DAY,
             trail_max_entries: 5_000_000,
+            max_facts: 20_000_000,
             dead_keep: 30 * DAY,
             record_keep: Duration::ZERO,
             record_max: 1_000_000,

@@ -11,8 +11,8 @@ use super::draft::Draft;
 use super::queues::{number, why_named};
 use super::trouble::Trouble;
 use super::{
-    Change, Deferral, Fact, FactKey, Forget, Place, Seq, Settlement, SqliteOptions, Why, dead,
-    gone, recorded,
+    Change, Deferral, Fact, FactKey, Forget, Place, Release, Seq, Settlement, SqliteOptions, Why,
+    dead, gone, recorded,
 };
 use crate::outcome::{DropReason, Outcome};
 use crate::spec::Traffic;
@@ -31,6 +31,7 @@ pub(super) fn apply(
         Change::Forget(Forget::Searched(person)) => gone::searched(connection, person),
         Change::Forget(Forget::Dead(seq)) => dead::forget(connection, *seq),
         Change::Forget(Forget::Recorded(number)) => recorded::forget(connection, *number),
+        Change::Release(held) => release(connection, held),
     }
 }
 
@@ -158,6 +159,15 @@ fn execute_with(connection: &Connection, sql: &str, deferral: &Deferral) -> Resu
         &deferral.error,
     ))?;
     Ok(changed > 0)
+}
+
+fn release(connection: &Connection, held: &Release) -> Result<(), Trouble> {
+    let mut update = connection
+        .prepare_cached("UPDATE deferred SET due = ?2 WHERE seq = ?1 AND why = ?3 AND due > ?2")?;
+    for seq in &held.seqs {
+        update.execute((number(*seq), held.due.millis(), Why::Held.as_str()))?;
+    }
+    Ok(())
 }
 
 fn write_fact(connection: &Connection, key: &FactKey, fact: Option<&Fact>) -> Result<(), Trouble> {

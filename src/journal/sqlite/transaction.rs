@@ -97,7 +97,7 @@ impl Writer {
                 if draft.step.is_none() {
                     draft.step = self.seen.expire(connection, *now)?;
                 }
-                upkeep::step(connection, &self.options, (*now, &self.facts_after), draft)?;
+                upkeep::step(connection, &self.options, (*now, &self.sweep), draft)?;
                 Ok(Answer::Done)
             }
             Request::Close { .. } => Ok(Answer::Done),

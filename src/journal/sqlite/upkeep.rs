@@ -2,6 +2,8 @@
 //!
 //! Not here: deduplication keys, which go by whole tables ([`super::seen`]).
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::draft::Draft;
@@ -12,19 +14,23 @@ use crate::clock::Time;
 /// Facts looked at in one step.
 const FACTS: usize = 2000;
 
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
 /// Free pages are given back when they are more than this, and more than a quarter of the file; the
 /// rest is reused by the next events.
 const SPARE_PAGES: i64 = 4096;
 
-/// Does one step of everything that has a time limit. `facts_after` is the last fact that the step
-/// before looked at.
+/// Does one step of everything that has a limit of time or number. `sweep` is how far the step before came
+/// with the facts.
 pub(super) fn step(
     connection: &Connection,
     options: &SqliteOptions,
-    (now, facts_after): (Time, &str),
+    (now, sweep): (Time, &Sweep),
     draft: &mut Draft,
 ) -> Result<(), Trouble> {
-    draft.facts_after = Some(forget_facts(connection, now, facts_after)?);
+    let mut sweep = sweep.clone();
+    sweep.go_on(connection, options, now)?;
+    draft.sweep = Some(sweep);
     forget_trail(connection, options, now, draft)?;
     connection
         .prepare_cached(
@@ -37,27 +43,68 @@ pub(super) fn step(
     give_pages_back(connection)
 }
 
-/// Removes the expired ones among the next facts; answers the last one that was looked at, empty at
-/// the end. An index on their end would cost every event that teaches something a random page.
-fn forget_facts(connection: &Connection, now: Time, after: &str) -> Result<String, Trouble> {
-    let mut select =
-        connection.prepare_cached("SELECT k, until FROM fact WHERE k > ?1 ORDER BY k LIMIT ?2")?;
-    let mut rows = select.query((after, i64::try_from(FACTS).unwrap_or(i64::MAX)))?;
-    let mut expired = Vec::new();
-    let mut last = String::new();
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        last = row.get(0)?;
-        count += 1;
-        if row.get::<_, i64>(1)? <= now.millis() {
-            expired.push(last.clone());
+/// The way through the facts, from the first to the last and again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sweep {
+    /// The last fact that was looked at.
+    after: String,
+    /// How many facts there are by the day on which they end, as far as they were looked at.
+    ends: BTreeMap<i64, u64>,
+    /// How many there were the last time.
+    total: u64,
+    /// What ends before this is forgotten now, because there are too many.
+    forget_before: i64,
+}
+
+impl Sweep {
+    /// Removes the expired ones among the next facts, and those that end first when there are too many.
+    /// An index on their end would cost every event that teaches something a random page.
+    fn go_on(
+        &mut self,
+        connection: &Connection,
+        options: &SqliteOptions,
+        now: Time,
+    ) -> Result<(), Trouble> {
+        // Once through all of them a day.
+        let most = usize::try_from(self.total / 1440).unwrap_or(usize::MAX).max(FACTS);
+        let mut select = connection
+            .prepare_cached("SELECT k, until FROM fact WHERE k > ?1 ORDER BY k LIMIT ?2")?;
+        let mut rows = select.query((&self.after, i64::try_from(most).unwrap_or(i64::MAX)))?;
+        let mut gone = Vec::new();
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            self.after = row.get(0)?;
+            count += 1;
+            let until: i64 = row.get(1)?;
+            if until <= now.millis().max(self.forget_before) {
+                gone.push(self.after.clone());
+            } else {
+                *self.ends.entry(until.div_euclid(DAY_MS)).or_default() += 1;
+            }
+        }
+        let mut delete = connection.prepare_cached("DELETE FROM fact WHERE k = ?1")?;
+        for key in gone {
+            delete.execute([key])?;
+        }
+        if count < most {
+            self.begin_again(options.max_facts);
+        }
+        Ok(())
+    }
+
+    fn begin_again(&mut self, most: u64) {
+        self.after.clear();
+        self.total = self.ends.values().sum();
+        self.forget_before = 0;
+        let mut too_many = self.total.saturating_sub(most);
+        for (day, count) in std::mem::take(&mut self.ends) {
+            if too_many == 0 {
+                break;
+            }
+            too_many = too_many.saturating_sub(count);
+            self.forget_before = (day + 1) * DAY_MS;
         }
     }
-    let mut delete = connection.prepare_cached("DELETE FROM fact WHERE k = ?1")?;
-    for key in expired {
-        delete.execute([key])?;
-    }
-    Ok(if count < FACTS { String::new() } else { last })
 }
 
 /// Removes the oldest blocks of the trail when they are too old or too many.

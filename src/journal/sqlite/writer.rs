@@ -20,6 +20,7 @@ use super::requests::{Redrive, ReplyTo, Request};
 use super::seen::Seen;
 use super::shared::{Shared, locked, with};
 use super::trouble::Trouble;
+use super::upkeep::Sweep;
 use super::{Attempts, JournalError, Place, Receipt, SqliteOptions, Stored, schema};
 use crate::clock::{Clock, Time};
 
@@ -40,7 +41,7 @@ pub(super) struct Writer {
     pub(super) seen: Seen,
     pub(super) state: State,
     /// The last fact that the search for expired ones looked at.
-    pub(super) facts_after: String,
+    pub(super) sweep: Sweep,
     /// Keeps other processes away; released when this is dropped.
     pub(super) lock: Option<File>,
     /// Whether transactions also do a little housekeeping. Not after one failed, until the next
@@ -161,8 +162,8 @@ impl Writer {
         if let Some(step) = draft.step.take() {
             self.seen.stepped(step);
         }
-        if let Some(after) = draft.facts_after.take() {
-            self.facts_after = after;
+        if let Some(sweep) = draft.sweep.take() {
+            self.sweep = sweep;
         }
         let shared = Arc::clone(&self.shared);
         locked(&shared.failing).take();

@@ -844,3 +844,136 @@ fn thousands_of_one_persons_events_out_of_line_come_back_in_order() {
     assert_eq!(ids.len() as u64, count);
     assert!(ids.is_sorted_by_key(|time| time.as_i64()));
 }
+
+impl World {
+    /// A world that holds what is anonymous.
+    fn holding() -> Self {
+        let mut world = Self::plain();
+        Arc::make_mut(&mut world.config).source[0].identity.anonymous =
+            config::AnonymousPolicy::Hold;
+        world.core = world.restarted();
+        world
+    }
+
+    fn visit(&mut self, name: &str) {
+        let at = self.clock.now().to_string();
+        self.accept(json!({"type": "track", "event": name, "anonymousId": "a", "messageId": name, "timestamp": at}));
+        self.run(fine);
+        self.advance(Duration::from_secs(1));
+    }
+
+    fn who(&self) -> Vec<(&str, &str)> {
+        let who = |item: &'static str| item;
+        let kinds = [who("id"), who("anonymous_id")];
+        let of = |item: &'_ Value| {
+            kinds.into_iter().find(|kind| item["identifiers"].get(kind).is_some())
+        };
+        self.names().into_iter().zip(self.sent.iter().map(|item| of(item).unwrap_or(""))).collect()
+    }
+}
+
+#[test]
+fn what_is_held_follows_the_identify_as_the_persons_own_and_in_order() {
+    for restarts in [false, true] {
+        let mut world = World::holding();
+        world.visit("viewed");
+        world.visit("carted");
+        assert_eq!((world.names().len(), world.journal.pending().held), (0, 2));
+        if restarts {
+            world.core = world.restarted();
+        }
+        world.accept(json!({"type": "identify", "userId": "u", "anonymousId": "a", "messageId": "i", "timestamp": START}));
+        world.track("u", "after");
+        for _ in 0..3 {
+            world.run(fine);
+            world.advance(Duration::from_secs(1));
+        }
+        let as_person = ["identify", "viewed", "carted", "after"].map(|name| (name, "id"));
+        assert_eq!(world.who(), as_person, "restarts: {restarts}");
+        assert_eq!(world.journal.pending().total(), 0);
+    }
+}
+
+#[test]
+fn what_is_held_goes_ahead_of_the_order_that_shows_whose_it_is() {
+    let mut world = World::holding();
+    world.visit("viewed");
+    world.visit("carted");
+    world.accept(json!({"type": "track", "event": "Order Completed", "userId": "u", "anonymousId": "a", "messageId": "o", "timestamp": START}));
+    world.track("u", "after");
+    for _ in 0..5 {
+        world.run(fine);
+        world.advance(Duration::from_secs(1));
+    }
+    assert_eq!(world.names(), ["viewed", "carted", "identify", "Order Completed", "after"]);
+    assert!(world.who().iter().all(|(_, kind)| *kind == "id"), "{:?}", world.who());
+}
+
+#[test]
+fn what_is_held_in_vain_leaves_in_order_as_anonymous() {
+    let mut world = World::holding();
+    world.visit("viewed");
+    world.visit("carted");
+    world.advance(Duration::from_secs(30 * 60 - 3));
+    world.run(fine);
+    assert!(world.names().is_empty(), "not yet");
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(1));
+        world.run(fine);
+    }
+    assert_eq!(world.who(), [("viewed", "anonymous_id"), ("carted", "anonymous_id")]);
+    assert_eq!(world.journal.pending().total(), 0);
+}
+
+#[test]
+fn a_person_who_is_there_twice_is_merged_behind_the_identify_that_shows_it() {
+    let mut world = World::plain();
+    Arc::make_mut(&mut world.config).source[0].identity.merge_email_people = true;
+    world.core = world.restarted();
+    let identify = |id: &str, user: Value| {
+        json!({"type": "identify", "userId": user, "messageId": id, "timestamp": START,
+            "traits": {"email": "ann@example.com"}})
+    };
+    world.accept(identify("1", Value::Null));
+    world.run(fine);
+    world.accept(identify("2", json!("hot")));
+    world.track("hot", "after");
+    let mut failing = broken_for("hot");
+    for _ in 0..80 {
+        world.track("other", "tick");
+        world.run(&mut failing);
+        world.advance(Duration::from_secs(1));
+    }
+    world.sent.clear();
+    for _ in 0..5 {
+        world.advance(Duration::from_secs(60));
+        world.run(fine);
+    }
+    let mut names = world.names();
+    names.retain(|name| *name != "tick");
+    assert_eq!(names, ["identify", "merge", "after"], "also after a retry");
+}
+
+#[test]
+fn who_is_who_survives_a_restart() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "identify", "userId": "u", "anonymousId": "a", "messageId": "1", "timestamp": START,
+        "traits": {"email": "ann@example.com"}}));
+    world.accept(json!({"type": "alias", "userId": "u", "previousId": "old", "messageId": "2", "timestamp": START}));
+    world.run(fine);
+    world.sent.clear();
+    world.core = world.restarted();
+    let ids = [json!({"anonymousId": "a"}), json!({"userId": "old"})];
+    for (id, ids) in ids.iter().enumerate() {
+        let mut event = json!({"type": "track", "event": "E", "messageId": format!("e{id}"), "timestamp": START});
+        event.as_object_mut().unwrap().extend(ids.as_object().unwrap().clone());
+        world.accept(event);
+    }
+    world.accept(
+        json!({"type": "identify", "messageId": "3", "traits": {"email": "ann@example.com"}}),
+    );
+    world.run(fine);
+    assert_eq!(world.sent.len(), 3);
+    let is_hers = |item: &Value| item["identifiers"] == json!({"id": "u"});
+    assert!(world.sent.iter().all(is_hers), "{:?}", world.sent);
+}

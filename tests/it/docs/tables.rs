@@ -10,6 +10,7 @@ use segue::contract::{self, Kind};
 use segue::fixture::ChangeKind;
 use segue::fixture::expect::Expect;
 use segue::guard::{self, Action, Case, Class, GuardConfig, GuardRule};
+use segue::identity::Notice;
 use segue::ingest::IngestError;
 use segue::outcome::{DeadCode, DropReason};
 use segue::spec::{Call, EventTime, Replay, TimeOrigin};
@@ -157,6 +158,15 @@ fn drop_reasons() -> Vec<DropReason> {
     ];
     all.iter().for_each(listed);
     all
+}
+
+#[test]
+fn every_notice_about_people_is_in_the_readme() {
+    let known: BTreeSet<String> =
+        Notice::ALL.iter().map(|notice| notice.as_str().to_owned()).collect();
+    let rows = Page::read("README.md").table("notices");
+    let documented: BTreeSet<String> = rows.into_iter().map(|row| code(&row[0])).collect();
+    assert_eq!(documented, known);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::operation::Operation;
 use super::{PersonId, Subject, Who};
+use crate::clock::Time;
 use crate::outcome::DropReason;
 use crate::spec::{Call, Event, Object, Vendor, ids};
 
@@ -34,6 +35,9 @@ const NAMES: [&str; 6] = [
     "customeriolegacy",
     "customeriojourneys",
 ];
+
+/// When people can have been created, in seconds: from 1990 to 2100.
+const POSSIBLE_CREATION: std::ops::Range<i64> = 631_152_000..4_102_444_800;
 
 /// Whose native destination is reproduced.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -184,6 +188,12 @@ fn actor(subject: &Subject) -> Result<Who, MapError> {
 /// The person of a subject, where an operation is nothing without one.
 fn known(subject: &Subject, needed: &'static str) -> Result<PersonId, MapError> {
     subject.person.clone().ok_or(MapError::NoIdentity { message: needed })
+}
+
+/// When somebody or something was created, in seconds, where that can be: the epoch and the year 1 are
+/// what programs write for a missing time.
+fn creation(at: Time) -> Option<i64> {
+    Some(at.secs()).filter(|seconds| POSSIBLE_CREATION.contains(seconds))
 }
 
 /// The id of an object or of its type: a text that is neither blank nor junk, or any number.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{MapError, Mapped, Options, actor, id_at, name_text, object_id, value_at};
+use super::{MapError, Mapped, Options, actor, creation, id_at, name_text, object_id, value_at};
 use crate::destination::customerio::attributes::{Attributes, Dates, Setting};
 use crate::destination::customerio::operation::{
     self, Device, EventKind, Identify, ObjectAction, ObjectChange, ObjectId, Operation,
@@ -146,7 +146,7 @@ fn created_at(event: &Event) -> Option<i64> {
     let given = value_at(event.traits(), &["createdAt"])
         .filter(|value| is_truthy(value))
         .or_else(|| value_at(event.context_traits(), &["createdAt"]).filter(|v| is_truthy(v)))?;
-    timestamp::parse(given).map(|at| at.secs())
+    timestamp::parse(given).and_then(creation)
 }
 
 fn group<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError> {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{MapError, Mapped, actor, id_at, known, name_text, object_id, value_at};
+use super::{MapError, Mapped, actor, creation, id_at, known, name_text, object_id, value_at};
+use crate::clock::Time;
 use crate::destination::customerio::attributes::{Attributes, Dates, Setting};
 use crate::destination::customerio::operation::{
     self, Content, Device, EventKind, Identify, Metric, ObjectAction, ObjectChange, ObjectId,
@@ -93,18 +94,20 @@ fn created_at(event: &Event) -> Option<Setting<'_>> {
         .or_else(|| value_at(traits, &["createdAt"]))?;
     match given {
         Value::String(text) if text.is_empty() => None,
-        Value::String(text) => Some(match dates::iso_seconds(text) {
-            Some(seconds) => Setting::Seconds(seconds),
+        Value::String(text) => match dates::iso_seconds(text) {
+            Some(seconds) => {
+                creation(Time::from_millis(seconds.saturating_mul(1000))).map(Setting::Seconds)
+            }
             None if text.bytes().all(|c| c.is_ascii_digit()) => seconds(given),
-            None => Setting::Sent(given),
-        }),
-        Value::Number(_) => Some(seconds(given)),
+            None => Some(Setting::Sent(given)),
+        },
+        Value::Number(_) => seconds(given),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-fn seconds(given: &Value) -> Setting<'_> {
-    timestamp::parse(given).map_or(Setting::Sent(given), |at| Setting::Seconds(at.secs()))
+fn seconds(given: &Value) -> Option<Setting<'_>> {
+    timestamp::parse(given).and_then(creation).map(Setting::Seconds)
 }
 
 /// The anonymous id goes along as an attribute unless it is the identifier: campaigns use it.
