@@ -22,7 +22,7 @@ use segue::journal::{Accepted, Journal, Seq, Stored};
 use segue::pipeline::{self, Prepared};
 use segue::relay::Core;
 use segue::spec::{self, Arrival, Ingress, RawCall, Traffic, Vendor};
-use segue::transform::{Bundle, Context, Runner};
+use segue::transform::{Bundle, Context, Runner, shipped};
 use serde_json::value::RawValue;
 
 use crate::event;
@@ -51,6 +51,8 @@ enum Stage {
     Normalise,
     Clone,
     Scripts,
+    InAndOut,
+    Calls,
     Guard,
     Contract,
     Prefetch,
@@ -62,7 +64,7 @@ enum Stage {
     LetGo,
 }
 
-const STAGES: [(Stage, &str); 18] = [
+const STAGES: [(Stage, &str); 20] = [
     (Stage::Split, "find the elements"),
     (Stage::Parse, "parse"),
     (Stage::Fingerprint, "fingerprint, key"),
@@ -72,6 +74,8 @@ const STAGES: [(Stage, &str); 18] = [
     (Stage::Normalise, ". normalise"),
     (Stage::Clone, ". a copy of the event"),
     (Stage::Scripts, ". scripts"),
+    (Stage::InAndOut, ". . in and out of them"),
+    (Stage::Calls, ". . and empty handlers"),
     (Stage::Guard, ". guard"),
     (Stage::Contract, ". contract, twice"),
     (Stage::Prefetch, "core: look facts up"),
@@ -94,6 +98,10 @@ struct Bench {
     config: Arc<Config>,
     journal: Arc<SqliteJournal>,
     runner: Runner,
+    /// The shipped stages for another type of call: an event goes in and out.
+    unmatched: Runner,
+    /// The shipped stages with handlers that do nothing.
+    empty: Runner,
     core: Core,
     facts: Facts,
     after: Option<Seq>,
@@ -143,6 +151,8 @@ impl Bench {
             core: Core::new(Arc::clone(&config), Arc::clone(&shared), courier, now).unwrap(),
             facts: Facts::new(shared),
             runner: Runner::new(Arc::new(Bundle::shipped().unwrap())),
+            unmatched: Runner::new(shipped_with("fn on_page(event, ctx) { event }")),
+            empty: Runner::new(shipped_with("fn on_track(event, ctx) { event }")),
             config,
             journal,
             after: None,
@@ -215,11 +225,19 @@ impl Bench {
             now: self.now,
             ..Context::default()
         };
-        timed(&mut self.spent, Stage::Scripts, || {
-            for event in events {
-                black_box(self.runner.run(event, &context));
-            }
-        });
+        let runners = [
+            (Stage::InAndOut, &mut self.unmatched),
+            (Stage::Calls, &mut self.empty),
+            (Stage::Scripts, &mut self.runner),
+        ];
+        for (stage, runner) in runners {
+            let events = events.clone();
+            timed(&mut self.spent, stage, || {
+                for event in events {
+                    black_box(runner.run_with_original(event, &mut || None, &context));
+                }
+            });
+        }
     }
 
     fn prepare(&mut self, stored: &[Stored]) -> Vec<Prepared> {
@@ -298,6 +316,15 @@ impl Bench {
         self.spent[Stage::Conclude as usize] += concluded - composed;
         self.spent[Stage::Settle as usize] += settled - concluded;
     }
+}
+
+/// The shipped bundle, with this in the place of every stage's script.
+fn shipped_with(script: &str) -> Arc<Bundle> {
+    let files = shipped::FILES.iter().map(|(path, text)| {
+        let is_stage = path.ends_with(".rhai") && !path.contains('/');
+        ((*path).to_owned(), if is_stage { script } else { text }.as_bytes().to_vec())
+    });
+    Arc::new(Bundle::from_files(files.collect()).unwrap())
 }
 
 /// Runs `work` and adds what it took to its stage.

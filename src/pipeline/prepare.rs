@@ -61,7 +61,7 @@ fn prepare_with(
     (attempt, now): (u32, Time),
     run: &mut RunScripts<'_>,
 ) -> Prepared {
-    let bundle = Arc::from(runner.bundle().hash());
+    let bundle = runner.hash();
     let mut origin = Origin::of(&call.arrival);
     let over = |origin, outcome| {
         let (result, bundle) = (Err(outcome), Arc::clone(&bundle));
@@ -81,7 +81,7 @@ fn prepare_with(
     };
     origin.message_id = event.message_id().to_owned();
     origin.event = title(&event);
-    let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
+    let canonical = event.name().map(|name| runner.canonical(name)).unwrap_or_default();
     let is_live = call.arrival.replay.is_none();
     origin.happened_at = is_live.then(|| event.time().age_basis());
     origin.exit = Kind::of(event.call(), &canonical) == Kind::Exit;
@@ -154,7 +154,7 @@ fn part(
 ) -> Part {
     let Scripted { mut event, hints } = scripted;
     event.remove_ids(|id| source.identity.is_junk(id));
-    let canonical = event.name().map(|name| runner.bundle().canonical(name)).unwrap_or_default();
+    let canonical = event.name().map(|name| runner.canonical(name)).unwrap_or_default();
     let flagged = hints.replay.clone().map(|label| Replay::Flagged { label: Some(label) });
     let case = Case {
         call: event.call(),

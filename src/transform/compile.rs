@@ -29,6 +29,8 @@ pub(crate) struct StageCode {
     /// The stage's place in the manifest.
     pub(crate) index: usize,
     pub(crate) name: ImmutableString,
+    /// The hash of the bundle that it belongs to.
+    pub(crate) bundle: ImmutableString,
     pub(crate) ast: AST,
     /// What the calls of its handlers share.
     pub(crate) frame: Frame,
@@ -100,6 +102,7 @@ pub(crate) fn program(bundle: &Arc<Bundle>) -> Result<Program, Vec<Diagnostic>> 
         Some(StageCode {
             index,
             name: stage.name.as_str().into(),
+            bundle: bundle.hash().into(),
             ast: script.ast.clone(),
             frame: Frame::default(),
             handlers: handlers(&script.ast),

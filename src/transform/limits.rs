@@ -86,6 +86,9 @@ pub(crate) enum Stopped {
 /// How often the clock is read: every so many operations.
 const STRIDE: u64 = 32;
 
+/// How long the CPU time that was read for one event serves for the next ones.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What is done a second time takes far less than this.
 const FIRST_TIME: Duration = Duration::from_millis(2);
 
@@ -93,7 +96,9 @@ const FIRST_TIME: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Watch {
     started: Cell<Instant>,
-    /// CPU time of the thread when the event began.
+    /// When the CPU clock was read last for the beginning of an event, and what it said.
+    cpu_read: Cell<(Instant, Duration)>,
+    /// CPU time of the thread when the event began, or a little more.
     cpu_at_event: Cell<Duration>,
     /// Wall-clock time between the beginning of the event and of this handler call.
     before_call: Cell<Duration>,
@@ -103,8 +108,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new() -> Self {
+        let now = wall();
         Self {
-            started: Cell::new(wall()),
+            started: Cell::new(now),
+            cpu_read: Cell::new((now, cpu())),
             cpu_at_event: Cell::new(Duration::ZERO),
             before_call: Cell::new(Duration::ZERO),
             operations: Cell::new(0),
@@ -112,11 +119,20 @@ impl Watch {
         }
     }
 
-    /// Starts an event. Reading the CPU clock is a system call, so it is done once an event.
+    /// Starts an event. Reading the CPU clock is a system call: when that was done a moment ago, the
+    /// time since then counts as used, which favours the script by that moment at most.
     pub(crate) fn start_event(&self) {
-        self.started.set(wall());
+        let now = wall();
+        let (read_at, read) = self.cpu_read.get();
+        let since = now.saturating_duration_since(read_at);
+        if since < MOMENT {
+            self.cpu_at_event.set(read + since);
+        } else {
+            self.cpu_at_event.set(cpu());
+            self.cpu_read.set((now, self.cpu_at_event.get()));
+        }
+        self.started.set(now);
         self.before_call.set(Duration::ZERO);
-        self.cpu_at_event.set(cpu());
     }
 
     /// Starts a handler call.

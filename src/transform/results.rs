@@ -131,7 +131,7 @@ fn check_fields(event: &MapHandle, original: &Event) -> Result<(), Problem> {
         return Err(Problem::new(code::NOT_AN_EVENT, message));
     }
     for name in ["properties", "traits", "context", "integrations"] {
-        if !event.is_nothing(name) && !event.is_map(name) {
+        if !event.is_map_or_nothing(name) {
             let field = event.get(name);
             let message = format!(
                 "{name} of the event that was returned is {}, not a map",

@@ -27,6 +27,7 @@ pub struct Runner {
     /// For finding the line of an error; made when the first such error comes.
     follower: Option<Program>,
     vars: MapHandle,
+    hash: Arc<str>,
 }
 
 impl Runner {
@@ -36,7 +37,21 @@ impl Runner {
         let program = program(&bundle).ok();
         super::helpers::warm_up();
         let vars = MapHandle::new(bundle.vars().clone(), 1, true);
-        Self { bundle, program, follower: None, vars }
+        let hash = bundle.hash().into();
+        Self { bundle, program, follower: None, vars, hash }
+    }
+
+    /// The hash of the bundle, to be handed on.
+    pub fn hash(&self) -> Arc<str> {
+        Arc::clone(&self.hash)
+    }
+
+    /// As [`Bundle::canonical`], and remembers names.
+    pub fn canonical(&self, name: &str) -> String {
+        match &self.program {
+            Some(program) => program.session.canonical(name).to_string(),
+            None => self.bundle.canonical(name),
+        }
     }
 
     /// The bundle whose scripts run.

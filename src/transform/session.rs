@@ -48,7 +48,7 @@ pub(crate) struct Session {
     /// What was said about which event.
     hints: RefCell<Vec<(MapHandle, Hints)>>,
     /// What was said without naming an event.
-    loose: RefCell<Hints>,
+    loose: RefCell<Option<Hints>>,
     paths: RefCell<HashMap<ImmutableString, Rc<Path>>>,
     regexes: RefCell<HashMap<ImmutableString, Regex>>,
     canonical: RefCell<Keys>,
@@ -81,27 +81,27 @@ impl Session {
         self.dropped.set(None);
         *self.last_step.borrow_mut() = None;
         self.hints.borrow_mut().clear();
-        *self.loose.borrow_mut() = Hints::default();
+        *self.loose.borrow_mut() = None;
         self.printed.borrow_mut().clear();
     }
 
     /// What the script said about `event` in this call.
-    pub(crate) fn take_hints(&self, event: &MapHandle) -> Hints {
+    pub(crate) fn take_hints(&self, event: &MapHandle) -> Option<Hints> {
         let mut hints = self.hints.borrow_mut();
-        match hints.iter().position(|(of, _)| of.is(event)) {
-            Some(at) => hints.swap_remove(at).1,
-            None => Hints::default(),
-        }
+        let at = hints.iter().position(|(of, _)| of.is(event))?;
+        Some(hints.swap_remove(at).1)
     }
 
     /// What the script said in this call without naming an event.
-    pub(crate) fn take_loose(&self) -> Hints {
-        std::mem::take(&mut *self.loose.borrow_mut())
+    pub(crate) fn take_loose(&self) -> Option<Hints> {
+        self.loose.borrow_mut().take()
     }
 
     /// Notes something about `event`, or about the event of this call.
     pub(crate) fn hint(&self, event: Option<&MapHandle>, note: impl FnOnce(&mut Hints)) {
-        let Some(event) = event else { return note(&mut self.loose.borrow_mut()) };
+        let Some(event) = event else {
+            return note(self.loose.borrow_mut().get_or_insert_default());
+        };
         let mut hints = self.hints.borrow_mut();
         if let Some((_, of_event)) = hints.iter_mut().find(|(of, _)| of.is(event)) {
             return note(of_event);

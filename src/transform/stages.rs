@@ -242,7 +242,7 @@ impl Run<'_> {
             Rc::clone(&self.context),
             self.vars.clone(),
             stage.name.clone(),
-            self.bundle.hash().into(),
+            stage.bundle.clone(),
         );
         let arguments = (Dynamic::from(item.event.clone()), Dynamic::from(ctx));
         let called = catch_unwind(AssertUnwindSafe(|| {
@@ -285,8 +285,17 @@ impl Run<'_> {
         children: &mut u32,
     ) -> Step {
         let session = &self.program.session;
-        let mut said = session.take_loose();
-        said.add(session.take_hints(&from.event));
+        if let [event] = &events[..]
+            && event.is(&from.event)
+        {
+            let Item { event, mut hints, child } = from;
+            for said in [session.take_loose(), session.take_hints(&event)].into_iter().flatten() {
+                hints.add(said);
+            }
+            return Step::Items(vec![Item { event, hints, child }]);
+        }
+        let mut said = session.take_loose().unwrap_or_default();
+        said.add(session.take_hints(&from.event).unwrap_or_default());
         let inherited = {
             let mut hints = from.hints.for_child();
             hints.add(said.for_child());
@@ -307,7 +316,7 @@ impl Run<'_> {
                 }
                 None => inherited.clone(),
             };
-            hints.add(session.take_hints(&event));
+            hints.add(session.take_hints(&event).unwrap_or_default());
             let child = if at == 0 {
                 from.child
             } else {

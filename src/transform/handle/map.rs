@@ -133,12 +133,12 @@ impl MapHandle {
         }
     }
 
-    /// Whether the field is a map.
-    pub(crate) fn is_map(&self, key: &str) -> bool {
+    /// Whether the field is a map, or nothing is there.
+    pub(crate) fn is_map_or_nothing(&self, key: &str) -> bool {
         let data = self.0.data.borrow();
         match data.open_at(key) {
             Some(at) => matches!(data.open[at].1, Node::Map(_)),
-            None => field(&data.fields, key).is_some_and(Value::is_object),
+            None => matches!(field(&data.fields, key), None | Some(Value::Null | Value::Object(_))),
         }
     }
 
@@ -152,14 +152,19 @@ impl MapHandle {
         self.0.data.borrow().fields.keys().cloned().collect()
     }
 
-    /// The keys for which `names` has another name, with it.
-    pub(crate) fn renames(&self, names: &Table) -> Vec<(String, String)> {
+    /// The keys for which a table has a text, with it. Scalars must be `wanted` with that text.
+    pub(crate) fn matching<'t>(
+        &self,
+        table: &'t Table,
+        wanted: impl Fn(&Value, &str) -> bool,
+    ) -> Vec<(&'t str, &'t str)> {
         let data = self.0.data.borrow();
-        let renamed = data.fields.keys().filter_map(|key| {
-            let name = names.get(key)?.as_str()?;
-            (name != key).then(|| (key.clone(), name.to_owned()))
+        let found = data.fields.iter().filter_map(|(key, value)| {
+            let (key, text) = table.get_key_value(key)?;
+            let text = text.as_str()?;
+            (wanted(value, text) || data.open_at(key).is_some()).then_some((key.as_str(), text))
         });
-        renamed.collect()
+        found.collect()
     }
 
     /// Writes a field: a copy of `value`, unless it is what the field holds already.

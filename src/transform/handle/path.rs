@@ -145,6 +145,13 @@ enum TrailStep<'a> {
     At(usize),
 }
 
+impl Trail<'_> {
+    /// The way on to a field.
+    pub(crate) fn key<'t>(&'t self, key: &'t str) -> Trail<'t> {
+        Trail { before: Some(self), step: TrailStep::Key(key) }
+    }
+}
+
 /// `properties.products[2].price`
 impl fmt::Display for Trail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

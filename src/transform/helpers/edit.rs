@@ -3,13 +3,11 @@
 use rhai::{Dynamic, EvalAltResult, Map};
 
 use super::presence::is_blank;
-use super::reading::{Kind, Unread};
 use super::{Answer, Call, Group, Helper};
 use crate::spec::names;
-use crate::transform::error::{code, quoted, refused, throw, throw_about};
-use crate::transform::handle::path::{Obstacle, Slot, Step, Trail, make_way, visit};
+use crate::transform::error::{code, refused, throw};
+use crate::transform::handle::path::{Obstacle, Slot, Step, make_way, visit};
 use crate::transform::handle::{ArrayHandle, MapHandle, as_text, to_dynamic};
-use crate::transform::made::Violation;
 
 pub(super) const HELPERS: &[Helper] = &[
     Helper {
@@ -45,19 +43,6 @@ pub(super) const HELPERS: &[Helper] = &[
         gives: "{\"items\": 2, \"products\": [7]}",
         arity: (3, 4),
         run: |call| on_map(call, rename),
-    },
-    Helper {
-        group: Group::Edit,
-        name: "convert",
-        signature: "event.convert(path, kind [, \"keep\"])",
-        doc: "Reads what is at a path (or at each of an array of paths) as `money`, `number`, `int`, \
-              `bool`, `time`, `unix`, `string`, `id`, `email`, `phone` or `upper`, and writes the \
-              result; gives how many values changed. What is absent or blank is left. What cannot be \
-              read is an error; with `\"keep\"` it stays as it was sent and becomes a violation.",
-        example: "let m = #{total: \"$49.00\"}; m.convert(\"total\", \"money\"); m",
-        gives: "{\"total\": 49.0}",
-        arity: (3, 4),
-        run: |call| on_map(call, convert),
     },
     Helper {
         group: Group::Edit,
@@ -234,71 +219,6 @@ fn holder_at(map: &MapHandle, steps: &[Step]) -> Option<MapHandle> {
     if steps.is_empty() { Some(map.clone()) } else { found }
 }
 
-fn convert(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
-    let name = call.text(2)?;
-    let kind = Kind::from_name(&name)
-        .ok_or_else(|| call.wrong(2, &format!("one of {}", Kind::NAMES.join(", "))))?;
-    let keep = match call.count() {
-        3 => false,
-        _ if call.text(3)? == "keep" => true,
-        _ => return Err(call.wrong(3, "\"keep\"")),
-    };
-    let mut changed = 0;
-    for text in call.texts(1)? {
-        let path = call.session.path(&text)?;
-        visit(map, &path.steps, &mut |slot, at| {
-            if slot.with_scalar(|value| kind.needs_no_reading(value)) == Some(true) {
-                return Ok(());
-            }
-            let value = slot.get();
-            if is_blank(&value) {
-                return Ok(());
-            }
-            match kind.read(&value, call.session) {
-                Ok(read) => {
-                    if !kind.is_already(&value, &read) {
-                        slot.set(&read, &call.session.budget).map_err(refused)?;
-                        changed += 1;
-                    }
-                    Ok(())
-                }
-                Err(_) if keep => {
-                    let violation = Violation {
-                        kind: format!("unreadable_{}", kind.noun()),
-                        path: at.to_string(),
-                    };
-                    call.session.hint(None, |hints| {
-                        if !hints.violations.contains(&violation) {
-                            hints.violations.push(violation);
-                        }
-                    });
-                    Ok(())
-                }
-                Err(unread) => Err(unreadable_at(&value, kind, unread, at)),
-            }
-        })?;
-    }
-    Ok(Dynamic::from_int(changed))
-}
-
-fn unreadable_at(
-    value: &Dynamic,
-    kind: Kind,
-    unread: Unread,
-    at: &Trail<'_>,
-) -> Box<EvalAltResult> {
-    let message = format!("{at}: {}", unread.message(value, kind.noun()));
-    throw_about(
-        code::UNREADABLE,
-        message,
-        &[
-            ("value", quoted(value).into()),
-            ("want", kind.noun().into()),
-            ("path", at.to_string().into()),
-        ],
-    )
-}
-
 fn rename_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let style = call.text(1)?;
     let casing: fn(&str) -> String = match style.as_str() {
@@ -321,12 +241,12 @@ fn fold_keys(call: &Call<'_, '_>, map: &MapHandle) -> Answer {
     let mut renamed = 0;
     visit(map, &path.steps, &mut |slot, _| {
         let Some(holder) = slot.map() else { return Ok(()) };
-        for (key, name) in holder.renames(table) {
-            if is_blank(&holder.get(&key)) || !is_blank(&holder.get(&name)) {
+        for (key, name) in holder.matching(table, |_, _| true) {
+            if key == name || is_blank(&holder.get(key)) || !is_blank(&holder.get(name)) {
                 continue;
             }
-            if let Some(node) = holder.remove(&key).map_err(refused)? {
-                holder.place(&name, node).map_err(refused)?;
+            if let Some(node) = holder.remove(key).map_err(refused)? {
+                holder.place(name, node).map_err(refused)?;
                 renamed += 1;
             }
         }

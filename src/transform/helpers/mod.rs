@@ -12,6 +12,7 @@
 
 mod arrays;
 mod codec;
+mod convert;
 mod edit;
 mod ids;
 mod maps;
@@ -97,9 +98,10 @@ pub struct Helper {
 
 /// All helpers, by group.
 pub fn helpers() -> impl Iterator<Item = &'static Helper> {
-    let groups: [&'static [Helper]; 14] = [
+    let groups: [&'static [Helper]; 15] = [
         presence::HELPERS,
         edit::HELPERS,
+        convert::HELPERS,
         tables::HELPERS,
         maps::HELPERS,
         arrays::HELPERS,

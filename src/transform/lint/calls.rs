@@ -176,8 +176,8 @@ impl Scope<'_> {
 }
 
 /// The helpers that read a table, and which of their arguments names it.
-pub(super) const READ_TABLES: [(&str, usize); 4] =
-    [("lookup", 0), ("fold_keys", 2), ("fold_values", 2), ("keep_owned", 2)];
+pub(super) const READ_TABLES: [(&str, usize); 5] =
+    [("lookup", 0), ("fold_keys", 2), ("convert_keys", 2), ("fold_values", 2), ("keep_owned", 2)];
 
 /// The table that a call names literally.
 pub(super) fn table_of(call: &FnCallExpr, is_method: bool) -> Option<&str> {
