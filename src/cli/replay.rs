@@ -4,10 +4,12 @@
 
 mod against;
 mod plan;
+mod progress;
+mod renew;
 mod send;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +17,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::offline;
+use self::progress::Progress;
+use self::renew::{People, Preparation, Renewal};
+use super::operator::OperatorArgs;
+use super::{offline, runs};
+use crate::config::DestinationKind;
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
 
@@ -23,7 +29,9 @@ use crate::fixture::{Setup, suite};
 /// fire.
 ///
 /// Reads events, lists, batches and NDJSON, also gzip. Without --send nothing leaves the machine, and
-/// the plan knows neither what Segue's journal nor what the workspace holds.
+/// the plan knows neither what Segue's journal nor what the workspace holds. With --send the plan
+/// comes first too. A replay with a name that was stopped or killed goes on where it was when it is
+/// started again in the same folder: segue-replay-NAME.json remembers.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  segue replay fixtures/payloads/last_week.ndjson --as-replay january"
@@ -47,12 +55,32 @@ pub struct ReplayArgs {
     /// Mark all of it as a replay of this name.
     #[arg(long, value_name = "NAME")]
     as_replay: Option<String>,
+    /// Make it a rehearsal: times move so that the newest is now and the gaps stay, people, messages,
+    /// orders and devices get new ids with this name in them.
+    #[arg(long, value_name = "RUN", conflicts_with = "as_replay")]
+    as_new: Option<String>,
+    /// The people whom the workspace has: ids or e-mail addresses, one on a line or in the first column.
+    /// The plan then says who would be new.
+    #[arg(long, value_name = "FILE")]
+    people: Option<PathBuf>,
+    /// Leave out everybody who is not in the list of people, and visitors.
+    #[arg(long, requires = "people")]
+    existing_only: bool,
     /// The plan as JSON.
     #[arg(long, conflicts_with = "send")]
     json: bool,
     /// Send it to a running Segue, as in http://127.0.0.1:8080/webhook/web.
     #[arg(long, value_name = "URL")]
     send: Option<String>,
+    /// Send the events as if they were fresh: they may start campaigns.
+    #[arg(long, requires = "send", conflicts_with_all = ["as_replay", "as_new"])]
+    as_live: bool,
+    /// Send without a plan before.
+    #[arg(long, requires = "send")]
+    no_plan: bool,
+    /// Do not ask.
+    #[arg(long, requires = "send")]
+    yes: bool,
     /// Events per second to send.
     #[arg(long, value_name = "EVENTS", default_value_t = 200, requires = "send")]
     rate: u32,
@@ -84,7 +112,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+/// The plan of what `prepared` leaves.
+fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::Plan> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
@@ -92,16 +121,23 @@ fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&offline.config, bundle);
     let progress = progress_of(&args.files);
     let plan = suite::on_script_thread(|| {
-        let mut planner = plan::Planner::new(&setup, now, &source, args.as_replay.as_deref())?;
+        let planner = plan::Planner::new(&setup, now, &source, args.as_replay.as_deref())?;
+        let mut planner = planner.knowing(prepared.people());
         for file in &args.files {
-            let bodies = Bodies::read(open(file, &progress)?)?;
-            for body in bodies {
-                planner.take(body.with_context(|| shown(file))?, args.skip)?;
+            for body in Bodies::read(open(file, &progress)?)? {
+                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?) {
+                    planner.take(body, args.skip)?;
+                }
             }
         }
         planner.finish()
     })?;
     progress.finish_and_clear();
+    Ok(plan)
+}
+
+fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let plan = make_plan(args, &preparation(args)?)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
@@ -110,7 +146,73 @@ fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is done to the events first: who passes, and what is made new.
+fn preparation(args: &ReplayArgs) -> anyhow::Result<Preparation> {
+    let people = args.people.as_deref().map(People::read).transpose()?;
+    let renewal = match &args.as_new {
+        None => None,
+        Some(run) => {
+            let progress = progress_of(&args.files);
+            let mut newest = None;
+            for file in &args.files {
+                if file == Path::new("-") {
+                    bail!("--as-new reads the recordings twice: give a file instead of stdin");
+                }
+                for body in Bodies::read(open(file, &progress)?)? {
+                    newest = newest.max(renew::newest(&body.with_context(|| shown(file))?));
+                }
+            }
+            progress.finish_and_clear();
+            let now = offline::moment(args.at.as_deref())?;
+            newest.map(|newest| Renewal::new(run, newest, now))
+        }
+    };
+    Ok(Preparation::new(people, args.existing_only, renewal))
+}
+
 fn send_all(args: &ReplayArgs, url: &str) -> anyhow::Result<ExitCode> {
+    if args.rate == 0 {
+        bail!("--rate must be at least 1");
+    }
+    if args.as_replay.is_none() && args.as_new.is_none() && !args.as_live {
+        bail!(
+            "say what is sent: a replay of the past (--as-replay NAME), a rehearsal (--as-new RUN), or \
+             events that may do all that fresh ones may (--as-live)"
+        );
+    }
+    let note = progress_note(args, url)?;
+    let prepared = preparation(args)?;
+    let skip = note.as_ref().map_or(0, Progress::sent).max(args.skip);
+    match skip {
+        0 => {
+            let is_stdin = args.files.iter().any(|file| file == Path::new("-"));
+            if !args.no_plan && !is_stdin {
+                let plan = make_plan(args, &prepared)?;
+                print!("{}", plan.text());
+                let seconds = plan.events().div_ceil(u64::from(args.rate));
+                println!("Sending takes about {seconds} s at --rate {}.\n", args.rate);
+            }
+        }
+        _ => println!("Going on behind the {skip} events that were sent before."),
+    }
+    if !may_go_on(args, url)? {
+        println!("Nothing was sent.");
+        return Ok(ExitCode::from(1));
+    }
+    let sent = send_prepared(args, url, &prepared, (skip, note))?;
+    println!("{sent} events sent to {url}");
+    if let Some(name) = &args.as_replay {
+        print!("{}", closing_table(args, name));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn send_prepared(
+    args: &ReplayArgs,
+    url: &str,
+    prepared: &Preparation,
+    (skip, note): (u64, Option<Progress>),
+) -> anyhow::Result<u64> {
     let secret = |given: &Option<String>, variable: &str| {
         given.clone().or_else(|| std::env::var(variable).ok()).filter(|secret| !secret.is_empty())
     };
@@ -122,24 +224,74 @@ fn send_all(args: &ReplayArgs, url: &str) -> anyhow::Result<ExitCode> {
         webhook_secret: secret(&args.webhook_secret, "SEGUE_WEBHOOK_SECRET"),
         rate: args.rate,
     };
-    if args.rate == 0 {
-        bail!("--rate must be at least 1");
-    }
     let progress = progress_of(&args.files);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sent = runtime.block_on(async {
-        let mut sender = send::Sender::new(&target, args.skip)?;
+        let mut sender = send::Sender::new(&target, skip, note)?;
         for file in &args.files {
-            let bodies = Bodies::read(open(file, &progress)?)?;
-            for body in bodies {
-                sender.take(body.with_context(|| shown(file))?).await?;
+            for body in Bodies::read(open(file, &progress)?)? {
+                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?) {
+                    sender.take(body).await?;
+                }
             }
         }
         sender.finish().await
     })?;
     progress.finish_and_clear();
-    println!("{sent} events sent to {url}");
-    Ok(ExitCode::SUCCESS)
+    Ok(sent)
+}
+
+/// The note of how far this replay came; none where it could not be gone on with.
+fn progress_note(args: &ReplayArgs, url: &str) -> anyhow::Result<Option<Progress>> {
+    // A rehearsal moves with the time at which it begins.
+    let Some(name) = &args.as_replay else { return Ok(None) };
+    let mut of = vec![url.to_owned(), name.clone(), args.skip.to_string()];
+    for file in &args.files {
+        if file == Path::new("-") {
+            return Ok(None);
+        }
+        let whole = std::fs::canonicalize(file).with_context(|| shown(file))?;
+        let size = std::fs::metadata(&whole).with_context(|| shown(file))?.len();
+        of.push(format!("{} {size}", whole.display()));
+    }
+    of.extend(args.people.iter().map(|file| file.display().to_string()));
+    of.push(args.existing_only.to_string());
+    Progress::open(Path::new("."), name, of).map(Some)
+}
+
+/// Asks whoever sits there. A rehearsal into a real workspace is never begun unasked.
+fn may_go_on(args: &ReplayArgs, url: &str) -> anyhow::Result<bool> {
+    let config = offline::load(args.config.as_deref())?.config;
+    let is_real = config.destination == DestinationKind::Customerio;
+    let is_terminal = std::io::stdin().is_terminal();
+    let is_risky = args.as_new.is_some() && is_real;
+    match (args.yes, is_terminal, is_risky) {
+        (true, ..) | (_, false, false) => return Ok(true),
+        (_, false, true) => bail!(
+            "--as-new makes new people, and this configuration sends to a real workspace; add --yes if \
+             that is meant"
+        ),
+        (_, true, _) => {}
+    }
+    let warning = match is_risky {
+        true => " It makes new people in a REAL workspace.",
+        false => "",
+    };
+    print!("Send it to {url}?{warning} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What became of it so far, where the server can be asked.
+fn closing_table(args: &ReplayArgs, name: &str) -> String {
+    let operator = OperatorArgs { config: args.config.clone(), ..OperatorArgs::default() };
+    let known = runs::ask_server(&operator).unwrap_or_default();
+    match known.iter().find(|run| run.name == *name) {
+        Some(run) => runs::text(run),
+        None => format!("segue runs {name} says what became of them, beside the server\n"),
+    }
 }
 
 /// A bar over the bytes of all files; without their number where stdin is one of them.

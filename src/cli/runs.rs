@@ -65,6 +65,11 @@ pub(super) fn ask(operator: &OperatorArgs) -> anyhow::Result<Vec<Run>> {
     }
 }
 
+/// The replays that a running server knows.
+pub(super) fn ask_server(operator: &OperatorArgs) -> anyhow::Result<Vec<Run>> {
+    operator::server(operator)?.get("/api/runs", &[])
+}
+
 fn sum(counts: &BTreeMap<String, u64>) -> u64 {
     counts.values().sum()
 }

@@ -16,3 +16,4 @@ mod offline;
 mod relay;
 mod scripts;
 mod support;
+mod week;

@@ -24,6 +24,8 @@ use segue::spec::Ingress;
 use segue::transform::Bundle;
 use serde_json::{Value, json};
 
+use crate::support::memory_folder;
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -438,20 +440,13 @@ struct Tried {
     forbidden: usize,
 }
 
-/// A folder that costs no disk where the system has one: a sync of it takes no time.
-fn folder() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
-    let made = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
-    made.unwrap_or_else(|| tempfile::tempdir().unwrap())
-}
-
 fn live_through(
     policy: Policy,
     steps: Vec<Step>,
     tried: &RefCell<Tried>,
 ) -> Result<(), TestCaseError> {
     let start = Time::parse("2026-03-14T12:00:00Z").unwrap();
-    let folder = folder();
+    let folder = memory_folder();
     let setup = Setup::new(&policy.config(), Arc::clone(&BUNDLES[0]));
     let world = World::in_folder(&setup, start, folder.path()).unwrap();
     let mut history =

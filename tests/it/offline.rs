@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::Segue;
+use crate::support::{Segue, eventually};
 
 /// What a command did.
 pub struct Done {
@@ -236,4 +236,74 @@ async fn a_recording_is_sent_to_a_server_and_marked() {
     assert_eq!(marked, 200);
     assert!(server.events().iter().all(|event| !event.could_trigger));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_killed_goes_on_where_it_was() {
+    let server = Segue::start().await;
+    let desk = desk();
+    let old = |n: u32| {
+        json!({ "type": "track", "event": "Quiz Answered", "messageId": format!("m{n}"), "userId": "u-1",
+            "timestamp": "2026-01-05T10:00:00Z" })
+    };
+    let lines: Vec<String> = (0..2000).map(|n| old(n).to_string()).collect();
+    std::fs::write(desk.path().join("old.ndjson"), lines.join("\n")).unwrap();
+    let url = format!("http://{}/webhook/web", server.app.addr());
+    let words =
+        ["replay", "old.ndjson", "--as-replay", "may", "--send", &url, "--no-plan", "--rate"];
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_segue"))
+        .args(words)
+        .arg("300")
+        .current_dir(desk.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let note = desk.path().join("segue-replay-may.json");
+    eventually("a note of how far it came", async || note.exists().then_some(())).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    let (folder, words) = (desk.path().to_path_buf(), words.map(String::from));
+    let again = tokio::task::spawn_blocking(move || {
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["100000"]).collect();
+        segue(&folder, &words)
+    });
+    let again = again.await.unwrap();
+
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(again.out.contains("Going on behind the "), "{}", again.out);
+    assert!(again.out.contains("2000 events sent"), "{}", again.out);
+    assert!(!note.exists(), "there is nothing left to go on with");
+    server.settled().await;
+    assert_eq!(server.total("delivered"), 2000);
+    assert!(server.total("accepted") < 2200, "what was sent is not sent again");
+    server.stop().await;
+}
+
+#[test]
+fn a_replay_says_what_it_is_and_a_rehearsal_may_fire() {
+    let desk = desk();
+    let cart = json!({"type": "track", "event": "Added to Cart", "messageId": "m", "userId": "u-1",
+        "timestamp": "2026-01-05T10:00:00Z", "receivedAt": "2026-01-05T10:00:01Z"});
+    write(desk.path(), "old.json", &cart);
+    std::fs::write(desk.path().join("people.csv"), "u-7\n").unwrap();
+    let plan = |more: &[&str]| {
+        let words = ["replay", "old.json", "--json", "--at", "2026-01-15T12:00:00Z"];
+        let done = segue(desk.path(), &[&words, more].concat());
+        assert_eq!(done.code, 0, "{}", done.err);
+        serde_json::from_str::<Value>(&done.out).unwrap()
+    };
+    let past = plan(&["--as-replay", "january", "--people", "people.csv"]);
+    assert_eq!((&past["would_fire"], &past["new_people"]), (&json!({}), &json!(1)));
+    assert_eq!((&past["data"]["replayed"], &past["requests"]), (&json!(1), &json!(1)));
+    let rehearsal = plan(&["--as-new", "r1"]);
+    assert_eq!(rehearsal["would_fire"], json!({"Added to Cart": 1}));
+    let nobody = plan(&["--people", "people.csv", "--existing-only"]);
+    assert_eq!(nobody["events"], 0);
+    let unsaid =
+        segue(desk.path(), &["replay", "old.json", "--send", "http://127.0.0.1:9/webhook/x"]);
+    assert_eq!(unsaid.code, 2);
+    assert!(unsaid.err.contains("--as-replay NAME"), "{}", unsaid.err);
 }

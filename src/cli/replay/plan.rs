@@ -4,23 +4,23 @@
 //! removed afterwards: memory does not grow with the recording, but for the eight bytes that tell a
 //! person from another.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::renew::People;
 use crate::clock::Time;
-use crate::destination::customerio::PersonId;
+use crate::data_health::{DataHealth, FINDINGS};
+use crate::destination::customerio::{PersonId, limits};
 use crate::emulator;
 use crate::fixture::bodies::Body;
-use crate::fixture::world::{Processed, Record};
+use crate::fixture::world::{Processed, Record, Taken};
 use crate::fixture::{Delivery, Setup, World};
 use crate::journal::{Accepted, Receipt};
 use crate::outcome::DropReason;
-use crate::relay::Report;
+use crate::relay::{Report, hashed};
 use crate::spec::Ingress;
 
 /// Events that are stored together.
@@ -59,6 +59,15 @@ pub(super) struct Plan {
     /// People that events or profile updates would be sent for: those whom the workspace does not
     /// have would be created.
     people: u64,
+    /// Those of them who are not in the list of people, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_people: Option<u64>,
+    /// Requests to Customer.io at least, when batches are full.
+    requests: u64,
+    /// Seconds that these take at `customerio.rate`.
+    request_seconds: u64,
+    /// What was found in the data.
+    data: Counts,
     /// Errors, by code and place.
     errors: Counts,
     /// Violations of the contract, by kind and path.
@@ -78,6 +87,10 @@ pub(super) struct Planner<'a> {
     skipped: u64,
     plan: Plan,
     people: HashSet<u64>,
+    known: Option<&'a People>,
+    data: DataHealth,
+    /// Operations that travel in batches, their bytes, and those that travel alone.
+    sizes: (usize, usize, usize),
     parked: Option<(Time, Time)>,
     seen_activity: u64,
     // Dropped last: the journal in it must be closed first.
@@ -111,10 +124,18 @@ impl<'a> Planner<'a> {
             skipped: 0,
             plan,
             people: HashSet::new(),
+            known: None,
+            data: DataHealth::default(),
+            sizes: (0, 0, 0),
             parked: None,
             seen_activity: 0,
             _folder: folder,
         })
+    }
+
+    /// Tells new people from those in this list.
+    pub(super) fn knowing(self, known: Option<&'a People>) -> Self {
+        Self { known, ..self }
     }
 
     /// Takes a body; the first `skip` events are left out.
@@ -144,6 +165,22 @@ impl<'a> Planner<'a> {
     pub(super) fn finish(mut self) -> anyhow::Result<Plan> {
         self.work()?;
         self.plan.people = self.people.len() as u64;
+        self.plan.new_people = self.known.map(|known| {
+            self.people.iter().filter(|person| !known.has_hash(**person)).count() as u64
+        });
+        let (items, bytes, alone) = self.sizes;
+        let full = items.div_ceil(limits::BATCH_ITEMS).max(bytes.div_ceil(limits::BATCH_BYTES));
+        self.plan.requests = (full + alone) as u64;
+        let rate = self.world.setup().config.customerio.rate;
+        self.plan.request_seconds = self.plan.requests.div_ceil(u64::from(rate.max(1)));
+        for figures in self.data.sources().values() {
+            for finding in FINDINGS {
+                let count = finding.count(figures);
+                if count > 0 {
+                    *self.plan.data.entry(finding.name.replace('_', " ")).or_default() += count;
+                }
+            }
+        }
         if let Some((from, until)) = self.parked {
             self.plan.parked_from = Some(from.to_string());
             self.plan.parked_until = Some(until.to_string());
@@ -170,7 +207,19 @@ impl<'a> Planner<'a> {
 
     fn count(&mut self, record: &Record) {
         record.processed.iter().for_each(|processed| self.count_parts(processed));
-        record.reports.iter().for_each(|report| self.count_report(report));
+        for report in &record.reports {
+            self.data.note(report);
+            self.count_report(report);
+        }
+        for taken in &record.requests {
+            match taken {
+                Taken::Item(bytes) => {
+                    self.sizes.0 += 1;
+                    self.sizes.1 += bytes.len() + 1;
+                }
+                Taken::Call(_) => self.sizes.2 += 1,
+            }
+        }
     }
 
     fn count_parts(&mut self, processed: &Processed) {
@@ -254,6 +303,11 @@ impl<'a> Planner<'a> {
 }
 
 impl Plan {
+    /// How many events there are.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The plan for a terminal.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
@@ -279,6 +333,7 @@ impl Plan {
         table("whose event", &self.identity);
         table("operations", &self.operations);
         table("could start a campaign", &self.would_fire);
+        table("found in the data (segue health says what to do)", &self.data);
         table("errors", &self.errors);
         table("violations", &self.violations);
         table("warnings", &self.warnings);
@@ -289,19 +344,29 @@ impl Plan {
         if let (Some(from), Some(until)) = (&self.parked_from, &self.parked_until) {
             let _ = writeln!(text, "Parked events leave between {from} and {until}.");
         }
+        let _ = match self.new_people {
+            Some(new) => writeln!(
+                text,
+                "{} people would be written to; {new} of them are not in the list of people and would be created.",
+                self.people
+            ),
+            None => writeln!(
+                text,
+                "{} people would be written to; those whom the workspace does not have would be created.",
+                self.people
+            ),
+        };
         let _ = writeln!(
             text,
-            "{} people would be written to; those whom the workspace does not have would be created.",
-            self.people
+            "What is sent now needs at least {} requests to Customer.io, {} s at customerio.rate.",
+            self.requests, self.request_seconds
         );
         text
     }
 }
 
 fn fingerprint(person: &PersonId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    person.key().hash(&mut hasher);
-    hasher.finish()
+    hashed(&person.key())
 }
 
 fn add(counts: &mut Counts, name: &str) {

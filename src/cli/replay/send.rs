@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use sha1::Sha1;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::progress::Progress;
 use crate::fixture::bodies::Body;
 
 /// Events in a request, at most.
@@ -50,11 +51,16 @@ pub(super) struct Sender<'a> {
     waiting_bytes: usize,
     skip: u64,
     sent: u64,
+    progress: Option<Progress>,
 }
 
 impl<'a> Sender<'a> {
-    /// A sender that leaves out the first `skip` events.
-    pub(super) fn new(target: &'a Target, skip: u64) -> anyhow::Result<Self> {
+    /// A sender that leaves out the first `skip` events, and notes how far it came.
+    pub(super) fn new(
+        target: &'a Target,
+        skip: u64,
+        progress: Option<Progress>,
+    ) -> anyhow::Result<Self> {
         let mut url = Url::parse(&target.url).with_context(|| {
             format!(
                 "--send {:?} is no URL; write for example http://127.0.0.1:8080/webhook/web",
@@ -85,6 +91,7 @@ impl<'a> Sender<'a> {
             waiting_bytes: 0,
             skip,
             sent: 0,
+            progress,
         })
     }
 
@@ -120,6 +127,9 @@ impl<'a> Sender<'a> {
     /// Sends what is left; answers how many events were sent in all.
     pub(super) async fn finish(mut self) -> anyhow::Result<u64> {
         self.flush().await?;
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
         Ok(self.sent)
     }
 
@@ -149,6 +159,9 @@ impl<'a> Sender<'a> {
             let (problem, wait) = match self.once(body.clone()).await {
                 Ok(response) if response.status().is_success() => {
                     self.sent += events;
+                    if let Some(progress) = &mut self.progress {
+                        progress.note(self.sent)?;
+                    }
                     return Ok(());
                 }
                 Ok(response) if may_pass(response.status()) => {
@@ -172,7 +185,11 @@ impl<'a> Sender<'a> {
     }
 
     fn standing(&self) -> String {
-        format!("{0} events were sent; go on with --skip {0}", self.sent)
+        let again = match &self.progress {
+            Some(_) => "run it again, and it goes on there".to_owned(),
+            None => format!("go on with --skip {}", self.sent),
+        };
+        format!("{} events were sent; {again}", self.sent)
     }
 
     async fn once(&self, body: Bytes) -> reqwest::Result<Response> {
