@@ -68,6 +68,7 @@ impl App {
         let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
         let reloader = reloader(&config, &bundle);
         let watch = admin::Watch::new(clock.now());
+        let tap = Arc::new(relay::Tap::default());
         let relay = Relay {
             config: Arc::clone(&config),
             journal: Arc::clone(&journal),
@@ -76,6 +77,7 @@ impl App {
             client,
             courier: courier_config(&config),
             observer: watch.observer(),
+            tap: Arc::clone(&tap),
         };
         let relay = relay.start(tokio::runtime::Handle::current())?;
         let asker = relay.asker();
@@ -88,6 +90,7 @@ impl App {
             relay: asker,
             reloader: Arc::clone(&reloader),
             watch,
+            tap,
         };
         let admin = Arc::new(admin);
         let readiness = admin::readiness(Arc::clone(&admin));

@@ -12,7 +12,7 @@ use crate::outcome::DeadCode;
 pub enum AdminError {
     /// No such address.
     #[error(
-        "nothing is served at this path; there are /metrics, /health, /api/status, /api/dead-letters, /api/recorded, /api/why, /api/config and /api/reload"
+        "nothing is served at this path; there are /metrics, /health, /api/status, /api/dead-letters, /api/recorded, /api/original, /api/tap, /api/why, /api/config and /api/reload"
     )]
     NotFound,
     /// The address exists, the method does not.
@@ -56,6 +56,9 @@ pub enum AdminError {
     /// The scripts on disk cannot be used; those in force stay.
     #[error("the scripts cannot be used, the ones in force stay: {0}")]
     BrokenScripts(String),
+    /// Everybody may look, but not at the same time.
+    #[error("several taps are open already: close one")]
+    TooManyTaps,
     /// The store failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -80,6 +83,7 @@ impl AdminError {
             Self::NoSuchDeadLetter(_) => "no_such_dead_letter",
             Self::NoScripts(_) => "no_scripts",
             Self::BrokenScripts(_) => "broken_scripts",
+            Self::TooManyTaps => "too_many_taps",
             Self::Journal(_) => "journal_failed",
             Self::Unfinished => "unfinished",
         }
@@ -98,7 +102,7 @@ impl ResponseError for AdminError {
             }
             Self::NoScripts(_) | Self::BrokenScripts(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unfinished => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unfinished | Self::TooManyTaps => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::dead_letters::{self, Redrive, Redriven, Selection};
 use super::health::{self, Health};
 use super::originals::{self, Which};
+use super::tap::{self, Wanted};
 use super::{Admin, AdminError, metrics, runs, story};
 
 /// Larger bodies are refused: a filter is small.
@@ -36,6 +37,8 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .service(get("/api/dead-letters/{seq}", show))
         .service(get("/api/recorded", recorded))
         .service(get("/api/contracts", contracts))
+        .service(get("/api/original", original))
+        .service(get("/api/tap", tap))
         .service(post("/api/reload", reload))
         .default_service(web::to(|| async { Answer::Err(AdminError::NotFound) }));
 }
@@ -201,6 +204,34 @@ async fn redrive(admin: web::Data<Admin>, body: Result<web::Bytes, actix_web::Er
     tracing::info!(redriven, "dead letters go back into their queues");
     admin.ask(move |admin| Ok(admin.watch.check_exits(admin.journal.as_ref(), true, now)?)).await?;
     Ok(found(&Redriven { redriven }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginalQuery {
+    id: String,
+}
+
+/// One original with its payload; `null`: nothing is kept of it.
+async fn original(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let OriginalQuery { id } = query(&request)?;
+    let admin = admin.into_inner();
+    let asked = admin.ask(move |admin| originals::find(admin.journal.as_ref(), &id));
+    asked.await.map(|original| found(&original))
+}
+
+/// Lines of JSON without an end, until the client goes.
+async fn tap(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
+    let wanted: Wanted = query(&request)?;
+    let lines = tap::open(&admin.into_inner(), wanted)?;
+    let lines = futures_util::stream::unfold(lines, |mut lines| async {
+        let line = lines.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), lines))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/x-ndjson"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(lines))
 }
 
 async fn reload(admin: web::Data<Admin>) -> Answer {

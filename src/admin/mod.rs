@@ -2,8 +2,8 @@
 //!
 //! Two doors lead to the same API: a TCP listener (`[admin] listen`) for metrics, probes and
 //! scripts, and a socket in the data folder for the command line, which only its owner can open.
-//! Nothing that is answered here holds a payload, but for dead letters and recorded originals that
-//! were asked for as such.
+//! Nothing that is answered here holds a payload, but for dead letters, recorded originals and taps,
+//! which were asked for as such.
 //!
 //! | module | what is in it |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`health`], `metrics`, [`status`] | what that picture says: to a probe, to Prometheus, to a person |
 //! | [`dead_letters`], [`story`], [`runs`] | what could not be sent; what happened to whom, and to replays |
 //! | [`originals`] | dead letters and recorded events with their payload, for export |
+//! | [`tap`] | events as they pass |
 //! | [`scripts`] | reload |
 //! | `watch` | what the journal's counters do not tell |
 //! | `access`, `http`, `socket` | who may ask, and where |
@@ -33,6 +34,7 @@ pub mod scripts;
 mod socket;
 pub mod status;
 pub mod story;
+pub mod tap;
 mod watch;
 
 pub use error::AdminError;
@@ -84,6 +86,8 @@ pub struct Admin {
     pub reloader: Arc<Reloader>,
     /// What the journal's counters do not tell.
     pub watch: Arc<Watch>,
+    /// Where events can be looked at as they pass.
+    pub tap: Arc<relay::Tap>,
 }
 
 /// A running operator's surface.

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::AdminError;
 use super::dead_letters::{LONGEST_PAGE, Selection, payload, read_time};
 use crate::clock::Time;
-use crate::journal::{Journal, RecordedFilter};
-use crate::spec::RawCall;
+use crate::journal::{DeadFilter, Journal, Place, RecordedFilter};
+use crate::spec::{RawCall, Traffic};
 
 /// Which recorded originals, as an operator says it. Empty: all of them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -110,6 +110,58 @@ pub fn dead(
         Original { outcome: "dead_lettered".into(), reason, message, ..original }
     });
     Ok(Originals { originals: originals.collect(), next })
+}
+
+/// The original of one event: a dead letter, one that waits, or one that was recorded. `id` is its
+/// message id, or its number. The newest, where there are several.
+///
+/// # Errors
+/// The journal fails.
+pub fn find(journal: &dyn Journal, id: &str) -> Result<Option<Original>, AdminError> {
+    let number: Option<u64> = id.parse().ok();
+    let mut found = None;
+    let mut look = |seq: u64, outcome: &str, ended: Time, call: Result<RawCall, String>| {
+        let Ok(mut call) = call else { return };
+        if number == Some(seq) || is_called(&mut call, id) {
+            found =
+                Some(Original { outcome: outcome.into(), ..Original::of(seq, ended, Ok(call)) });
+        }
+    };
+    let mut after = None;
+    while let rows @ [.., _] =
+        &*journal.recorded(&RecordedFilter::default(), after, LONGEST_PAGE)?
+    {
+        after = rows.last().map(|row| row.number);
+        for row in rows {
+            look(row.seq.0, &row.outcome, row.ended, row.call.clone());
+        }
+    }
+    let mut after = None;
+    while let rows @ [.., _] = &*journal.dead(&DeadFilter::default(), after, LONGEST_PAGE)? {
+        after = rows.last().map(|row| row.seq);
+        rows.iter().for_each(|row| look(row.seq.0, "dead_lettered", row.at, row.call.clone()));
+    }
+    for place in [Place::Queue(Traffic::Live), Place::Queue(Traffic::Backfill), Place::Deferred] {
+        let mut after = None;
+        while let rows @ [.., _] = &*journal.waiting(place, after, LONGEST_PAGE)? {
+            after = rows.last().map(|row| row.event.seq);
+            for row in rows {
+                look(row.event.seq.0, "pending", Time::default(), row.event.call.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an event has this message id: its sender's, or the one that is made for it.
+pub fn is_called(call: &mut RawCall, id: &str) -> bool {
+    let derived = call.fingerprint().message_id();
+    let Some(fields) = call.fields() else { return derived == id };
+    match fields.get("messageId") {
+        Some(Value::String(own)) if !own.is_empty() => own == id,
+        Some(Value::Number(own)) => own.to_string() == id,
+        _ => derived == id,
+    }
 }
 
 impl Original {

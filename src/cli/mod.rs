@@ -1,10 +1,13 @@
 //! The command line: one file for each command, one place that knows them all.
 
+pub mod capture;
+mod changes;
 pub mod check;
 pub mod config;
 pub mod contracts;
 pub mod dead_letters;
 pub mod docs;
+pub mod dev;
 pub mod emulate;
 pub mod explain;
 pub mod health;
@@ -19,6 +22,7 @@ pub mod runs;
 pub mod serve;
 pub mod status;
 mod table;
+pub mod tap;
 pub mod test;
 pub mod why;
 
@@ -39,7 +43,9 @@ enum Command {
     Serve(serve::ServeArgs),
     Map(map::MapArgs),
     Test(test::TestArgs),
+    Dev(dev::DevArgs),
     Explain(explain::ExplainArgs),
+    Capture(capture::CaptureArgs),
     Check(check::CheckArgs),
     Docs(docs::DocsArgs),
     Contracts(contracts::ContractsArgs),
@@ -50,6 +56,7 @@ enum Command {
     Status(status::StatusArgs),
     Health(health::HealthArgs),
     Runs(runs::RunsArgs),
+    Tap(tap::TapArgs),
     Why(why::WhyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Recorded(recorded::RecordedArgs),
@@ -66,7 +73,9 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Map(args) => map::run(args),
             Command::Test(args) => test::run(&args),
+            Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Capture(args) => capture::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Docs(args) => docs::run(&args),
             Command::Contracts(args) => contracts::run(args),
@@ -77,6 +86,7 @@ impl Cli {
             Command::Status(args) => status::run(args),
             Command::Health(args) => health::run(args),
             Command::Runs(args) => runs::run(args),
+            Command::Tap(args) => tap::run(args),
             Command::Why(args) => why::run(args),
             Command::DeadLetters(args) => dead_letters::run(args),
             Command::Recorded(args) => recorded::run(args),

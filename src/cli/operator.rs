@@ -130,11 +130,7 @@ impl Server {
         path: &str,
         query: &[(&str, Option<String>)],
     ) -> anyhow::Result<T> {
-        let said = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        let pairs: Vec<String> = said
-            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
-            .collect();
-        self.send(self.http.get(format!("{}{path}?{}", self.base, pairs.join("&"))))
+        self.send(self.http.get(self.address(path, query)))
     }
 
     /// Tells to do something.
@@ -145,6 +141,47 @@ impl Server {
     ) -> anyhow::Result<T> {
         let request = self.http.post(format!("{}{path}", self.base));
         self.send(request.body(serde_json::to_vec(body)?))
+    }
+
+    /// Asks for something that comes line by line, until `take` wants no more or the server ends it.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        mut take: impl FnMut(&str) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let request = self.http.get(self.address(path, query));
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        self.runtime.block_on(async {
+            let mut answer = request.send().await?;
+            if !answer.status().is_success() {
+                let (status, body) = (answer.status(), answer.bytes().await?);
+                return Err(complaint(status, &body));
+            }
+            let mut pending: Vec<u8> = Vec::new();
+            while let Some(bytes) = answer.chunk().await? {
+                pending.extend_from_slice(&bytes);
+                while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = pending.drain(..=end).collect();
+                    let line = String::from_utf8_lossy(&line);
+                    if !line.trim().is_empty() && !take(line.trim())? {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn address(&self, path: &str, query: &[(&str, Option<String>)]) -> String {
+        let said = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let pairs: Vec<String> = said
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+            .collect();
+        format!("{}{path}?{}", self.base, pairs.join("&"))
     }
 
     fn new(http: reqwest::Client, base: String, token: Option<String>) -> anyhow::Result<Self> {
@@ -166,11 +203,16 @@ impl Server {
             return serde_json::from_slice(&body)
                 .context("the server's answer cannot be read: is it of another version?");
         }
-        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match said.get("message").and_then(Value::as_str) {
-            Some(message) => bail!("{message}"),
-            None => bail!("the server answered {status}"),
-        }
+        Err(complaint(status, &body))
+    }
+}
+
+/// What a server says that refuses.
+fn complaint(status: reqwest::StatusCode, body: &[u8]) -> anyhow::Error {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    match said.get("message").and_then(Value::as_str) {
+        Some(message) => anyhow!("{message}"),
+        None => anyhow!("the server answered {status}"),
     }
 }
 

@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::changes::Changes;
 use super::offline;
+use crate::fixture::suite::Summary;
 use crate::fixture::{Setup, report, suite};
+use crate::transform::coverage::percent;
 
 /// Run the fixtures: what comes in, over time, and what must come of it.
 ///
@@ -35,6 +38,15 @@ pub struct TestArgs {
     /// Write the results as a JUnit file too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Say which lines of the scripts no case reaches.
+    #[arg(long)]
+    coverage: bool,
+    /// Fail when fewer than this many percent of the lines are reached.
+    #[arg(long, value_name = "PERCENT", requires = "coverage")]
+    min: Option<f64>,
+    /// Run again whenever a script, a fixture or the configuration changes.
+    #[arg(long, conflicts_with_all = ["update", "junit"])]
+    watch: bool,
 }
 
 /// Runs the command.
@@ -47,13 +59,42 @@ pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             "--update is refused in CI (CI is set): what is expected changes by review, not by a run"
         );
     }
+    if args.watch { again_and_again(args) } else { once(args) }
+}
+
+/// Runs until somebody stops it.
+fn again_and_again(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let offline = offline::load(args.config.as_deref())?;
+    let scripts = args.transforms.clone().unwrap_or(offline.config.transforms);
+    let mut watched: Vec<PathBuf> = std::iter::once(scripts).chain(offline.file).collect();
+    watched.retain(|path| path.exists());
+    watched.extend(paths_of(args));
+    let changes = Changes::of(&watched)?;
+    loop {
+        // What is broken now is repaired while this waits.
+        if let Err(error) = once(args) {
+            println!("{error:#}");
+        }
+        println!("waiting for a change, Ctrl-C ends");
+        let changed = changes.next()?;
+        let changed: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
+        println!("\n── {}", changed.join(", "));
+    }
+}
+
+fn paths_of(args: &TestArgs) -> Vec<PathBuf> {
+    match args.paths.is_empty() {
+        true => vec![PathBuf::from("fixtures")],
+        false => args.paths.clone(),
+    }
+}
+
+fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let setup = Setup::new(&offline.config, bundle);
-    let paths = match args.paths.is_empty() {
-        true => vec![PathBuf::from("fixtures")],
-        false => args.paths.clone(),
-    };
+    let setup = if args.coverage { setup.covering() } else { setup };
+    let paths = paths_of(args);
     let files = suite::find(&paths)?;
     if files.is_empty() {
         bail!("there is no *.test.json in {}", shown(&paths));
@@ -74,8 +115,21 @@ pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if args.update {
         return update(&files, only, &setup);
     }
+    let covered = covers_enough(args, &setup, &summary);
     println!("{}", report::last_line(&summary));
-    Ok(if summary.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if summary.failed() == 0 && covered { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Shows which lines were reached, where that was asked for; whether they are enough.
+fn covers_enough(args: &TestArgs, setup: &Setup, summary: &Summary) -> bool {
+    let Some(coverage) = &setup.coverage else { return true };
+    let files = coverage.files();
+    println!("{}", report::coverage(&files, &setup.bundle, summary.outcomes.len()));
+    let (reached, min) = (percent(&files), args.min.unwrap_or(0.0));
+    if reached < min {
+        println!("{reached:.1} % of the lines are reached, less than the {min} % of --min");
+    }
+    reached >= min
 }
 
 /// Rewrites the fixtures that differ.

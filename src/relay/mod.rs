@@ -18,9 +18,11 @@ mod reading;
 mod run;
 mod scripts;
 mod sighting;
+mod tap;
 
 pub use self::core::{Commit, Core};
 pub use ledger::{Decided, Report};
 pub use purge::Purge;
 pub use run::{Asker, Handle, Relay, Status};
 pub use sighting::{Sighting, hashed};
+pub use tap::{Heard, Listener, Passed, Tap};

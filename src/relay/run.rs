@@ -14,6 +14,7 @@ use super::core::{Commit, Core};
 use super::ledger::Report;
 use super::reading::Feed;
 use super::scripts::{self, Done, Job, Workshop};
+use super::tap::Tap;
 use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::delivery::{CourierConfig, Flight, FlightId, Standing};
@@ -54,6 +55,8 @@ pub struct Relay {
     pub courier: CourierConfig,
     /// Who is told how events end.
     pub observer: Box<dyn Fn(&Report) + Send>,
+    /// Where events can be looked at as they pass.
+    pub tap: Arc<Tap>,
 }
 
 /// What the relay is doing.
@@ -130,6 +133,7 @@ impl Relay {
             config: Arc::clone(&self.config),
             bundle: Arc::clone(&self.bundle),
             clock: Arc::clone(&self.clock),
+            tap: Arc::clone(&self.tap),
         };
         let (jobs, work) = channel();
         let done = inbox.clone();
@@ -276,6 +280,7 @@ impl Driver {
     fn report(&mut self) {
         while let Some(report) = self.core.next_report() {
             (self.relay.observer)(&report);
+            self.relay.tap.reported(&report);
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 
+use super::tap::Tap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::Stored;
@@ -48,6 +49,7 @@ pub(super) struct Workshop {
     pub(super) config: Arc<Config>,
     pub(super) bundle: Arc<ArcSwap<Bundle>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tap: Arc<Tap>,
 }
 
 /// Starts `count` threads that take jobs from `jobs` and give the results to `done`. They end when
@@ -118,9 +120,10 @@ pub(super) fn prepare_one(
     let _entered = span.entered();
     let arrival = Arc::clone(&call.arrival);
     let attempt = stored.attempts.tries;
-    let prepared = catch_unwind(AssertUnwindSafe(|| {
-        prepare(&workshop.config, runner, call, attempt, workshop.clock.now())
-    }));
+    let now = workshop.clock.now();
+    workshop.tap.prepares(stored.seq, &call, now);
+    let prepared =
+        catch_unwind(AssertUnwindSafe(|| prepare(&workshop.config, runner, call, attempt, now)));
     let prepared = prepared.unwrap_or_else(|_| {
         *runner = Runner::new(workshop.bundle.load_full());
         let letter = DeadLetter::new(

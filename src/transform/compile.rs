@@ -126,7 +126,10 @@ pub(crate) struct Script {
     pub(crate) ast: AST,
 }
 
-fn parse_all(engine: &Engine, bundle: &Bundle) -> (BTreeMap<String, Script>, Vec<Diagnostic>) {
+pub(crate) fn parse_all(
+    engine: &Engine,
+    bundle: &Bundle,
+) -> (BTreeMap<String, Script>, Vec<Diagnostic>) {
     let mut scripts = BTreeMap::new();
     let mut findings = Vec::new();
     for (file, text) in bundle.files() {

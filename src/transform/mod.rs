@@ -16,6 +16,7 @@
 mod blame;
 mod bundle;
 mod compile;
+pub mod coverage;
 mod diagnostic;
 mod error;
 mod frame;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use segue::config::Config;
 use segue::fixture::{Setup, report, suite};
 use segue::transform::Bundle;
+use segue::transform::coverage::percent;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -25,4 +26,21 @@ fn every_shipped_fixture_passes_with_the_shipped_scripts() {
     });
     assert!(summary.failed() == 0, "{failures}");
     assert!(summary.passed() >= 40, "the fixtures were not found: {}", summary.passed());
+}
+
+#[test]
+fn the_shipped_fixtures_reach_the_lines_of_the_shipped_scripts() {
+    let bundle =
+        Bundle::load(&folder("transforms")).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let setup = Setup::new(&Config::demo(), Arc::new(bundle)).covering();
+    let files = suite::find(&[folder("fixtures")]).unwrap();
+    let summary = suite::run(&files, None, &setup, |_| {});
+
+    let covered = setup.coverage.as_ref().unwrap().files();
+
+    let report = report::coverage(&covered, &setup.bundle, summary.outcomes.len());
+    assert!(covered.iter().map(|file| file.lines).sum::<usize>() > 40, "{report}");
+    for file in &covered {
+        assert!(percent(std::slice::from_ref(file)) >= 95.0, "{report}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod against;
 mod architecture;
+mod bench;
 mod conservation;
 mod crash;
 mod delivery;

@@ -53,7 +53,9 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn the_example_of_every_offline_command_works() {
     let desk = desk();
-    for command in ["test", "explain", "replay", "check", "docs", "init", "config"] {
+    for command in
+        ["test", "explain", "replay", "check", "docs", "init", "config", "capture", "dev"]
+    {
         let help = segue(desk.path(), &[command, "--help"]).out;
         let (_, example) =
             help.split_once("Example:").unwrap_or_else(|| panic!("{command}: {help}"));

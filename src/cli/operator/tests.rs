@@ -8,7 +8,9 @@ use clap::{Args, CommandFactory as _, Parser};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{Cli, contracts, dead_letters, health, recorded, reload, runs, status, why};
+use super::super::{
+    Cli, contracts, dead_letters, health, recorded, reload, runs, status, tap, why,
+};
 use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
 
 /// The words of one command behind `segue`.
@@ -46,6 +48,7 @@ async fn segue(name: &str, words: &str, place: &[&str]) -> anyhow::Result<Said> 
             "dead-letters" => dead_letters::execute(read(&words), &mut out),
             "recorded" => recorded::execute(&read(&words), &mut out),
             "contracts" => contracts::execute(&read(&words), &mut out),
+            "tap" => tap::execute(&read(&words), &mut out),
             "why" => why::execute(&read(&words), &mut out),
             "status" => status::execute(&read(&words), &mut out),
             "health" => health::execute(&read(&words), &mut out),
@@ -211,6 +214,97 @@ fn write_config(folder: &Path, listen: &str) {
         "transforms = \"shipped\"\ndestination = \"emulator\"\n\n[[source]]\nname = \"segment\"\nkind = \"segment\"\n\n[admin]\nlisten = \"{listen}\"\ntoken = \"op-s3cret\"\n"
     );
     std::fs::write(folder.join("segue.toml"), text).unwrap();
+}
+
+/// Sends orders until a tap has seen enough of them.
+async fn tapped(server: &Segue, words: &str, at: &[&str]) -> Said {
+    let tap = segue("tap", words, at);
+    let mut sent = 0;
+    let sending = async {
+        loop {
+            server.post(order(&format!("m-{sent}"), "u-1")).await;
+            sent += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    let seen = async {
+        tokio::select! {
+            seen = tap => seen.unwrap(),
+            () = sending => unreachable!("it sends on"),
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), seen).await.expect("events pass")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tap_shows_events_before_and_after_and_hides_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"fn on_track(event, ctx) { event.properties.total = "49,5"; event.properties.email = "ann@shop.example.org"; event }"#;
+    scripts(folder.path(), script);
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+
+    let seen = tapped(&server, "--limit 2 --json --outcome delivered", &at).await.json();
+    assert_eq!(seen.len(), 2);
+    let one = &seen[0];
+    assert_eq!(one["event"], "track Order Completed");
+    assert_eq!(one["before"]["properties"]["total"], 49.5);
+    assert_eq!(one["after"][0]["properties"]["total"], "49,5");
+    assert_eq!(one["after"][0]["properties"]["email"], "***");
+    assert_eq!(one["stages"][0]["stage"], "10_price");
+    assert_eq!(one["operations"], serde_json::json!(["event"]));
+
+    let text = tapped(&server, "--limit 1 --stage 10_price --source segment --event order*", &at)
+        .await
+        .text;
+    assert!(text.contains("properties.total: 49.5 → \"49,5\""), "{text}");
+    assert!(!text.contains("ann@"), "{text}");
+    let text = tapped(&server, "--limit 1 --unmasked --full --event Purchase", &at).await.text;
+    assert!(text.contains("ann@shop.example.org") && text.contains("    before {"), "{text}");
+    server.app.stop().await;
+    let error = segue("tap", "", &at).await.unwrap_err();
+    assert!(error.to_string().contains("no Segue is running"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_original_is_found_wherever_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"fn on_track(event, ctx) { if event.event == "Order Completed" { fail("no price"); } event }"#;
+    scripts(folder.path(), script);
+    let server = Segue::start_with(&folder, |config| {
+        config.record.keep = crate::config::Span::from_hours(1)
+    })
+    .await;
+    let now = crate::clock::Clock::now(&crate::clock::SystemClock);
+    let hours_ago = now.minus(std::time::Duration::from_secs(2 * 3600)).to_string();
+    server.post(order("m-dead", "u-1")).await;
+    server
+        .post(serde_json::json!({"type": "track", "event": "Added to Cart", "userId": "u-1",
+        "messageId": "m-parked", "timestamp": hours_ago, "properties": {}}))
+        .await;
+    server
+        .post(serde_json::json!({"type": "identify", "userId": "u-1", "messageId": "m-sent"}))
+        .await;
+    let journal = std::sync::Arc::clone(server.app.journal());
+    let find = |id: &str| crate::admin::originals::find(journal.as_ref(), id).unwrap();
+    for (id, outcome) in
+        [("m-dead", "dead_lettered"), ("m-parked", "pending"), ("m-sent", "delivered")]
+    {
+        let looking = async {
+            loop {
+                match find(id).filter(|found| found.outcome == outcome) {
+                    Some(found) => break found,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let patience = std::time::Duration::from_secs(60);
+        let found = tokio::time::timeout(patience, looking).await.expect(id);
+        assert_eq!(find(&found.seq.to_string()).unwrap().seq, found.seq, "{id}, by its number");
+    }
+    assert!(find("m-nobody").is_none());
+    server.app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
