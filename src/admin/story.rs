@@ -1,15 +1,21 @@
-//! What happened to a message, or to a person's events: ids only, as the journal remembers them.
+//! What happened to a message, or to a person's events, and what still waits of them: ids only.
 //!
-//! An event is in it once it has its outcome; one that waits, is parked or is tried again is not yet,
-//! and a repeated one that was recognised when it came in never is.
+//! What has ended is remembered by the journal. What waits has no index, so it is looked through, as
+//! far as that is quick. A repeated event that was recognised when it came in is in neither.
 
 use serde::{Deserialize, Serialize};
 
 use super::AdminError;
-use crate::journal::{Journal, TrailEntry};
+use crate::journal::{Journal, Place, TrailEntry, Waiting, Why};
+use crate::spec::Traffic;
+use crate::spec::ids::text_id;
 
 /// How many events are told about at most.
 pub const LONGEST: usize = 1000;
+/// Events that wait are looked through in pages of so many…
+const PAGE: usize = 1000;
+/// …and no more of them than this in each queue: a second or so.
+const LOOKED_THROUGH: usize = 100_000;
 /// How many unless somebody says otherwise.
 pub const USUAL: usize = 100;
 
@@ -18,8 +24,11 @@ pub const USUAL: usize = 100;
 pub struct Story {
     /// The message id, or the person's or anonymous id, that was asked for.
     pub of: String,
-    /// Its events, newest last.
+    /// Its events: those that have ended, newest last, then those that wait.
     pub events: Vec<Chapter>,
+    /// Whether so much waits that not everything was looked through.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// What happened to one event.
@@ -42,12 +51,14 @@ pub struct Chapter {
     pub class: String,
     /// The guard's action.
     pub action: String,
-    /// How it ended.
+    /// How it ended; `waiting`, `parked`, `held` or `retry` when it has not.
     pub outcome: String,
     /// Why.
     pub reason: String,
     /// What was noticed about its person's identifiers.
     pub notices: Vec<String>,
+    /// When it is taken up again; empty for what has ended or waits its turn.
+    pub due: String,
     /// What Customer.io answered.
     pub answer: String,
     /// The scripts that were in force.
@@ -65,8 +76,66 @@ pub fn tell(journal: &dyn Journal, of: &str, limit: usize) -> Result<Story, Admi
             "say of what: a message id, or a person's or anonymous id".into(),
         ));
     }
-    let entries = journal.trail(of, limit.clamp(1, LONGEST))?;
-    Ok(Story { of: of.into(), events: entries.into_iter().map(Chapter::from).collect() })
+    let limit = limit.clamp(1, LONGEST);
+    let entries = journal.trail(of, limit)?;
+    let mut story = Story { of: of.into(), ..Story::default() };
+    story.events.extend(entries.into_iter().map(Chapter::from));
+    let places = [Place::Deferred, Place::Queue(Traffic::Live), Place::Queue(Traffic::Backfill)];
+    for place in places {
+        look_through(journal, place, limit, &mut story)?;
+    }
+    Ok(story)
+}
+
+/// Adds what waits at a place and has the id that was asked for.
+fn look_through(
+    journal: &dyn Journal,
+    place: Place,
+    limit: usize,
+    story: &mut Story,
+) -> Result<(), AdminError> {
+    let (mut after, mut seen) = (None, 0);
+    loop {
+        let rows = journal.waiting(place, after, PAGE)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.event.seq);
+        seen += rows.len();
+        let found = rows.into_iter().filter_map(|row| Chapter::waiting(row, &story.of));
+        story.events.extend(found);
+        if seen >= LOOKED_THROUGH || story.events.len() >= limit {
+            story.incomplete = true;
+            return Ok(());
+        }
+    }
+}
+
+impl Chapter {
+    /// What is known of an event that waits, if it has this id.
+    fn waiting(row: Waiting, of: &str) -> Option<Self> {
+        let mut call = row.event.call.ok()?;
+        let derived = call.fingerprint().message_id();
+        let (source, replay) = (call.arrival.source.clone(), call.arrival.label().to_owned());
+        let kind = call.arrival.call.map(|call| call.as_str().to_owned());
+        let fields = call.fields()?;
+        let id = |name: &str| fields.get(name).and_then(text_id);
+        let message_id = id("messageId").unwrap_or(derived);
+        let people = ["userId", "anonymousId", "previousId"].map(id);
+        let is_meant = message_id == of || people.iter().flatten().any(|person| person == of);
+        let kind = kind.or_else(|| id("type")).unwrap_or_default();
+        let name = id("event").or_else(|| id("name")).unwrap_or_default();
+        is_meant.then(|| Self {
+            source,
+            replay,
+            message_id,
+            person: people.into_iter().flatten().find(|id| !id.contains('@')).unwrap_or_default(),
+            event: format!("{kind} {name}").trim().chars().take(200).collect(),
+            outcome: row.event.why.map_or("waiting", Why::as_str).into(),
+            reason: row.error.unwrap_or_default(),
+            due: row.due.map(|due| due.to_string()).unwrap_or_default(),
+            answer: row.status.map(|status| status.to_string()).unwrap_or_default(),
+            ..Self::default()
+        })
+    }
 }
 
 impl From<TrailEntry> for Chapter {
@@ -83,6 +152,7 @@ impl From<TrailEntry> for Chapter {
             outcome: entry.outcome,
             reason: entry.reason,
             notices: entry.notices,
+            due: String::new(),
             answer: entry.answer,
             bundle: entry.bundle,
         }

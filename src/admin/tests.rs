@@ -87,6 +87,15 @@ impl Segue {
         .await
     }
 
+    /// Waits until so many events are parked.
+    pub(crate) async fn parked(&self, count: u64) {
+        until("events to be parked", async || {
+            let status = self.get("/api/status").await;
+            (status["pending"]["parked"] == count).then_some(())
+        })
+        .await;
+    }
+
     async fn healthy_when(&self, what: &str, status: &str) -> Value {
         until(what, async || {
             let health = self.get("/health").await;

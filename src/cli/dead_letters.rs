@@ -2,8 +2,11 @@
 //!
 //! Not here: how dead letters are found and put back ([`crate::admin::dead_letters`]).
 
+mod rehearsal;
+
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -12,10 +15,11 @@ use serde_json::Value;
 use super::operator::{self, OperatorArgs, Reach};
 use super::recorded::write_all;
 use super::table::{Table, printable};
+use crate::admin::AdminError;
 use crate::admin::dead_letters::{
     self, LONGEST_PAGE, Letter, PAGE, Page, Redrive, Redriven, Row, Selection,
 };
-use crate::admin::originals::{self, Originals};
+use crate::admin::originals::{self, Original, Originals};
 use crate::clock::{Clock as _, SystemClock};
 
 /// List, show and redrive what could not be sent.
@@ -75,10 +79,11 @@ struct ShowArgs {
 
 /// Send dead letters on their way again, with the scripts and the configuration of now.
 ///
-/// They go to the end of their queue, with the class that they had. Damaged ones stay.
+/// They go to the end of their queue, with the class that they had. Damaged ones stay. With --dry-run
+/// nothing is touched: it says what would happen to them now.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  segue dead-letters redrive --reason script_failed --source web"
+    after_help = "Example:\n  segue dead-letters redrive --reason script_failed --source web --dry-run"
 )]
 struct RedriveArgs {
     /// Only the one with this number.
@@ -91,6 +96,12 @@ struct RedriveArgs {
     /// All of them, when nothing else says which.
     #[arg(long)]
     all: bool,
+    /// No more than so many a second. Without it, all at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+    /// Only say what would happen to them now, with the scripts and the configuration of here.
+    #[arg(long, conflicts_with = "rate")]
+    dry_run: bool,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -186,7 +197,15 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let desk = Desk(operator::reach(&args.operator)?);
     let filter = args.which.selection(args.seq);
     let request = Redrive { filter, max: args.limit, all: args.all };
-    let done = desk.redrive(&request)?;
+    if args.dry_run {
+        let originals = desk.chosen(&request)?;
+        desk.leave()?;
+        return rehearsal::report(&args.operator, originals, out);
+    }
+    let done = match args.rate {
+        Some(rate) => desk.redrive_paced(request, rate)?,
+        None => desk.redrive(&request)?,
+    };
     let later = matches!(desk.0, Reach::Folder(_));
     desk.leave()?;
     if args.operator.json {
@@ -251,6 +270,51 @@ impl Desk {
                 Ok(Redriven { redriven })
             }
             Reach::Server(server) => server.post("/api/dead-letters/redrive", request),
+        }
+    }
+
+    /// Puts back so many a second. What dies again meanwhile is not put back again.
+    fn redrive_paced(&self, mut request: Redrive, rate: u64) -> anyhow::Result<Redriven> {
+        if request.filter == Selection::default() && !request.all {
+            return Err(AdminError::EmptyFilter.into());
+        }
+        let now = SystemClock.now();
+        let until = request.filter.filter(now)?.until.map_or(now, |until| until.min(now));
+        request.filter.until = Some(until.to_string());
+        let progress = indicatif::ProgressBar::new_spinner();
+        let mut left = request.max.unwrap_or(u64::MAX);
+        let mut redriven = 0;
+        while left > 0 {
+            let step = Redrive { max: Some(rate.min(left)), ..request.clone() };
+            let done = self.redrive(&step)?.redriven;
+            redriven += done;
+            left -= done.min(left);
+            progress.set_message(format!("{redriven} are back in their queues"));
+            if done < rate {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        progress.finish_and_clear();
+        Ok(Redriven { redriven })
+    }
+
+    /// The originals that a request means.
+    fn chosen(&self, request: &Redrive) -> anyhow::Result<Vec<Original>> {
+        if request.filter == Selection::default() && !request.all {
+            return Err(AdminError::EmptyFilter.into());
+        }
+        let most = usize::try_from(request.max.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let (mut chosen, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.originals(&request.filter, after)?;
+            after = page.next;
+            let meant = |one: &Original| request.filter.seq.is_none_or(|seq| one.seq == seq);
+            chosen.extend(page.originals.into_iter().filter(meant));
+            if after.is_none() || chosen.len() >= most {
+                chosen.truncate(most);
+                return Ok(chosen);
+            }
         }
     }
 

@@ -13,9 +13,9 @@ use crate::admin::story::{self, Chapter, Story, USUAL};
 
 /// Say what happened to a message, or to a person's events.
 ///
-/// Ids only, for 30 days unless the configuration says otherwise. An event is known once it has its
-/// outcome: one that waits, is parked or is tried again is not yet, and a repeated one that was
-/// recognised when it came in never is.
+/// Ids only, for 30 days unless the configuration says otherwise. Events that wait, are parked or are
+/// tried again are shown too, with when they are taken up again. A repeated event that was recognised
+/// when it came in is not known.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  segue why ajs-next-1699-4e2b")]
 pub struct WhyArgs {
@@ -65,19 +65,23 @@ fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
     if story.events.is_empty() {
         writeln!(
             out,
-            "Nothing is known of {:?}. It may still wait, be parked or be tried again (segue status), be a copy of an earlier event, or be forgotten.",
+            "Nothing is known of {:?}. It never came, is a copy of an earlier event, or is forgotten.",
             story.of
         )?;
-        return Ok(());
+        return write_incomplete(story, out);
     }
     let mut table = Table::new(&[
         "SETTLED", "SOURCE", "EVENT", "MESSAGE", "PERSON", "CLASS", "ACTION", "OUTCOME", "ANSWER",
         "SCRIPTS",
     ]);
     for event in &story.events {
+        let due = match event.due.as_str() {
+            "" => String::new(),
+            due => format!(" until {due}"),
+        };
         let outcome = match event.reason.as_str() {
-            "" => event.outcome.clone(),
-            reason => format!("{} ({reason})", event.outcome),
+            "" => format!("{}{due}", event.outcome),
+            reason => format!("{}{due} ({reason})", event.outcome),
         };
         let noticed = event.notices.iter().map(|notice| format!(", {notice}"));
         let outcome = outcome + &noticed.collect::<String>();
@@ -101,6 +105,13 @@ fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
     write!(out, "{table}")?;
     if story.events.last().is_some_and(|event| event.outcome == "dead_lettered") {
         writeln!(out, "\nWhy it could not be sent: segue dead-letters list, then show SEQ")?;
+    }
+    write_incomplete(story, out)
+}
+
+fn write_incomplete(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
+    if story.incomplete {
+        writeln!(out, "\nNot everything that waits was looked through: there is too much of it.")?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::super::{
     Cli, contracts, dead_letters, health, recorded, reload, runs, status, tap, why,
 };
 use crate::admin::tests::{BROKEN, MENDED, Segue, order, scripts};
+use crate::clock::{Clock as _, SystemClock};
 
 /// The words of one command behind `segue`.
 #[derive(Parser)]
@@ -103,6 +104,62 @@ async fn originals_come_out_as_they_came_in_from_a_server_and_from_its_folder() 
     check(&at).await;
     server.app.stop().await;
     check(&at).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_is_rehearsed_and_paced() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), BROKEN);
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    for number in 1..=3 {
+        server.post(order(&format!("m-{number}"), "u-1")).await;
+    }
+    server.settled(3.0).await;
+
+    let config = folder.path().join("segue.toml");
+    let text = format!(
+        "destination = \"emulator\"\ndata_dir = {data:?}\n[admin]\nlisten = \"\"\n[[source]]\nname = \"segment\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let here = ["--config", config.to_str().unwrap()];
+    let still = segue("dead-letters", "redrive --all --dry-run", &here).await.unwrap().text;
+    assert!(still.contains("3  script_failed -> dead_lettered (script_failed)"), "{still}");
+    scripts(folder.path(), MENDED);
+    let mended = segue("dead-letters", "redrive --all --dry-run", &here).await.unwrap().text;
+    assert!(mended.contains("3  script_failed -> delivered"), "{mended}");
+    let one = segue("dead-letters", "redrive --limit 1 --all --dry-run --json", &here).await;
+    assert_eq!(one.unwrap().json()[0]["now"], "delivered");
+    let rows = segue("dead-letters", "list --json", &at).await.unwrap().json();
+    assert_eq!(rows.len(), 3, "nothing was touched");
+
+    assert!(segue("dead-letters", "redrive --rate 2", &at).await.is_err(), "which?");
+    // The scripts in force are still the broken ones: what dies again is not put back again.
+    let paced = segue("dead-letters", "redrive --all --rate 2", &at).await.unwrap().text;
+    assert_eq!(paced, "3 dead letters are back in their queues.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_with_the_time_when_it_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    let long_ago = SystemClock.now().minus(std::time::Duration::from_secs(8 * 3600)).to_string();
+    server
+        .post(serde_json::json!({"type": "track", "event": "Added to Cart", "userId": "u-1",
+            "messageId": "m-1", "timestamp": long_ago, "properties": {}}))
+        .await;
+    server.parked(1).await;
+
+    let story = segue("why", "m-1 --json", &at).await.unwrap().json();
+    assert_eq!((&story[0]["outcome"], &story[0]["person"]), (&"parked".into(), &"u-1".into()));
+    assert!(story[0]["due"].as_str().unwrap() > long_ago.as_str());
+    let person = segue("why", "u-1", &at).await.unwrap();
+    assert!(person.text.contains("parked until 20"), "{}", person.text);
+    assert_eq!(person.code, ExitCode::SUCCESS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
