@@ -26,6 +26,8 @@ use crate::relay::{self, Purge, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
 use crate::transform::reload::{self, Reloaded, Reloader, Watching};
+use crate::transform::shelf::Shelf;
+use crate::transform::trial::Trial;
 
 /// Where the emulator listens under `serve`, if that is free.
 const EMULATOR_PORT: u16 = 8090;
@@ -58,7 +60,7 @@ impl App {
     /// The first thing that cannot be started, and why.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let bundle = Arc::new(ArcSwap::from_pointee(load_bundle(&config)?));
+        let loaded = load_bundle(&config)?;
         let emulator = match config.destination {
             DestinationKind::Emulator => Some(start_emulator(&clock)?),
             DestinationKind::Customerio => None,
@@ -66,7 +68,12 @@ impl App {
         let client = Arc::new(connect(&config, emulator.as_ref())?);
         let journal = open_journal(&config, &clock)?;
         let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
-        let reloader = reloader(&config, &bundle);
+        let shelf = Shelf::open(config.data_dir.join("bundles"));
+        let (loaded, refusal) = reload::at_start(&shelf, loaded);
+        let (verdicts, judged) = std::sync::mpsc::channel();
+        let trial = Arc::new(Trial::new(loaded.hash(), verdicts));
+        let bundle = Arc::new(ArcSwap::from_pointee(loaded));
+        let reloader = reloader(&config, &bundle, (shelf, refusal), &trial);
         let watch = admin::Watch::new(clock.now());
         let tap = Arc::new(relay::Tap::default());
         let relay = Relay {
@@ -76,6 +83,7 @@ impl App {
             bundle: Arc::clone(&bundle),
             client,
             courier: courier_config(&config),
+            trial,
             observer: watch.observer(),
             tap: Arc::clone(&tap),
         };
@@ -93,6 +101,7 @@ impl App {
             tap,
         };
         let admin = Arc::new(admin);
+        admin::scripts::judge(&admin, judged)?;
         let readiness = admin::readiness(Arc::clone(&admin));
         let intake =
             Arc::new(Intake::new(Arc::clone(&config), Arc::clone(&journal), Arc::clone(&clock)));
@@ -208,7 +217,12 @@ pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
 }
 
 /// What brings changed scripts into force: only those that pass the fixtures that lie beside them.
-fn reloader(config: &Arc<Config>, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader> {
+fn reloader(
+    config: &Arc<Config>,
+    bundle: &Arc<ArcSwap<Bundle>>,
+    (shelf, refusal): (Shelf, Option<String>),
+    trial: &Arc<Trial>,
+) -> Arc<Reloader> {
     let fixtures = config.transforms.with_file_name("fixtures");
     let checked = Arc::clone(config);
     let check = move |bundle: &Bundle| {
@@ -221,11 +235,18 @@ fn reloader(config: &Arc<Config>, bundle: &Arc<ArcSwap<Bundle>>) -> Arc<Reloader
         }
         Ok(())
     };
-    Arc::new(Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(check)))
+    let reloader = Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(check));
+    let reloader = reloader.with_shelf(shelf, Arc::clone(trial));
+    if let Some(refusal) = refusal {
+        tracing::error!("the scripts before those in the folder are in force: {refusal}");
+        reloader.refuse(refusal);
+    }
+    Arc::new(reloader)
 }
 
 /// Says what a reload did.
 fn tell(reloaded: &Reloaded) {
+    admin::scripts::count(reloaded);
     match reloaded {
         Reloaded::Unchanged => {}
         Reloaded::Swapped { from, to } => {

@@ -34,8 +34,17 @@ pub enum Readiness {
     Unavailable,
 }
 
+/// How ready the application is, and with which scripts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ready {
+    /// Whether events can be taken.
+    pub readiness: Readiness,
+    /// The hash of the scripts in force.
+    pub bundle: String,
+}
+
 /// Tells how ready the application is. Asked by every request to `/health/ready`: must be quick.
-pub type ReadinessProbe = dyn Fn() -> Readiness + Send + Sync;
+pub type ReadinessProbe = dyn Fn() -> Ready + Send + Sync;
 
 /// The listener, bound and serving once it is run.
 pub struct Server {
@@ -235,11 +244,11 @@ async fn live() -> HttpResponse {
 
 /// Why it is as it is stands on the operator's listener: anybody may ask here.
 async fn ready(readiness: web::Data<ReadinessProbe>) -> HttpResponse {
-    match readiness() {
-        Readiness::Ready => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        Readiness::Degraded => HttpResponse::Ok().json(json!({ "status": "degraded" })),
-        Readiness::Unavailable => {
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "unavailable" }))
-        }
+    let Ready { readiness, bundle } = readiness();
+    let body = |status: &str| json!({ "status": status, "bundle": bundle });
+    match readiness {
+        Readiness::Ready => HttpResponse::Ok().json(body("ready")),
+        Readiness::Degraded => HttpResponse::Ok().json(body("degraded")),
+        Readiness::Unavailable => HttpResponse::ServiceUnavailable().json(body("unavailable")),
     }
 }

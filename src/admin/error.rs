@@ -59,6 +59,9 @@ pub enum AdminError {
     /// Everybody may look, but not at the same time.
     #[error("several taps are open already: close one")]
     TooManyTaps,
+    /// There are no scripts to go back to.
+    #[error("the scripts in force stay: {0}")]
+    NoWayBack(String),
     /// The store failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -84,6 +87,7 @@ impl AdminError {
             Self::NoScripts(_) => "no_scripts",
             Self::BrokenScripts(_) => "broken_scripts",
             Self::TooManyTaps => "too_many_taps",
+            Self::NoWayBack(_) => "no_way_back",
             Self::Journal(_) => "journal_failed",
             Self::Unfinished => "unfinished",
         }
@@ -100,7 +104,7 @@ impl ResponseError for AdminError {
             Self::BadRequest(_) | Self::UnknownReason(_) | Self::EmptyFilter => {
                 StatusCode::BAD_REQUEST
             }
-            Self::NoScripts(_) | Self::BrokenScripts(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoScripts(_) | Self::BrokenScripts(_) | Self::NoWayBack(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unfinished | Self::TooManyTaps => StatusCode::SERVICE_UNAVAILABLE,
         }

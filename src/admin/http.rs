@@ -2,6 +2,8 @@
 //!
 //! Not here: who may ask ([`super::access`]), what the answers say (the modules beside this one).
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
@@ -13,7 +15,7 @@ use super::dead_letters::{self, Redrive, Redriven, Selection};
 use super::health::{self, Health};
 use super::originals::{self, Which};
 use super::tap::{self, Wanted};
-use super::{Admin, AdminError, metrics, runs, story};
+use super::{Admin, AdminError, metrics, runs, scripts, story};
 
 /// Larger bodies are refused: a filter is small.
 pub(super) const BODY_BYTES: usize = 64 * 1024;
@@ -86,7 +88,10 @@ async fn live() -> HttpResponse {
 
 async fn ready(admin: web::Data<Admin>) -> HttpResponse {
     let health = admin.watch.health();
-    HttpResponse::build(status_of(&health)).json(json!({ "status": health.status }))
+    HttpResponse::build(status_of(&health)).json(json!({
+        "status": health.status,
+        "bundle": admin.bundle.load().hash(),
+    }))
 }
 
 async fn status(admin: web::Data<Admin>) -> HttpResponse {
@@ -234,9 +239,15 @@ async fn tap(admin: web::Data<Admin>, request: HttpRequest) -> Answer {
         .streaming(lines))
 }
 
-async fn reload(admin: web::Data<Admin>) -> Answer {
+async fn reload(admin: web::Data<Admin>, body: Result<web::Bytes, actix_web::Error>) -> Answer {
+    let wanted: Option<scripts::Wanted> = match &body {
+        Ok(body) if body.is_empty() => None,
+        _ => read(body)?,
+    };
     let admin = admin.into_inner();
-    admin.ask(Admin::reload).await.map(|scripts| found(&scripts))
+    let asking = Arc::clone(&admin);
+    let asked = admin.ask(move |_| asking.reload(wanted.unwrap_or_default()));
+    asked.await.map(|in_force| found(&in_force))
 }
 
 /// Events that are taken and kept are no reason to send traffic elsewhere.

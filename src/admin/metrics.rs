@@ -39,6 +39,8 @@ const EXIT_AGES: [f64; 11] =
     [1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
 /// Anonymous ids that turned out to be several people's.
 pub(super) const CONTESTED: &str = "segue_contested_anonymous_ids_total";
+/// Changes of the scripts, by `result`.
+pub(super) const RELOADS: &str = "segue_scripts_reloads_total";
 /// Requests to the operator's listener that were refused before they were looked at, by `code`.
 pub(super) const REFUSED: &str = "segue_admin_refused_total";
 
@@ -70,6 +72,7 @@ impl ProcessMetrics {
             describe_counter!(POSTPONED, "Events put out of line, since the start.");
             describe_counter!(EXITS, "Exit events that became dead letters, since the start.");
             describe_counter!(REFUSED, "Requests to the operator's listener without the right token or from a foreign page, since the start.");
+            describe_counter!(RELOADS, "Changes of the scripts, since the start.");
             Some(handle)
         });
         Self(installed.clone())

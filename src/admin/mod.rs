@@ -58,7 +58,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::relay;
-use crate::server::ReadinessProbe;
+use crate::server::{ReadinessProbe, Ready};
 use crate::transform::Bundle;
 use crate::transform::reload::Reloader;
 
@@ -130,7 +130,10 @@ impl Running {
 pub fn readiness(admin: Arc<Admin>) -> Arc<ReadinessProbe> {
     // Before the first look only the journal can keep events out.
     admin.watch.judged(Health::of_journal(&admin.journal.health()));
-    Arc::new(move || admin.watch.health().readiness())
+    Arc::new(move || Ready {
+        readiness: admin.watch.health().readiness(),
+        bundle: admin.bundle.load().hash().to_owned(),
+    })
 }
 
 /// Opens both doors. Needs a running tokio runtime.

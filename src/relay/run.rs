@@ -24,6 +24,7 @@ use crate::destination::customerio::response::Answer;
 use crate::journal::{Journal, JournalError, Seq};
 use crate::spec::Traffic;
 use crate::transform::Bundle;
+use crate::transform::trial::Trial;
 
 /// Jobs that wait for or at script threads, for each thread.
 const JOBS_PER_THREAD: usize = 3;
@@ -53,6 +54,8 @@ pub struct Relay {
     pub client: Arc<Client>,
     /// How the courier goes about it.
     pub courier: CourierConfig,
+    /// Who is told how the scripts fare.
+    pub trial: Arc<Trial>,
     /// Who is told how events end.
     pub observer: Box<dyn Fn(&Report) + Send>,
     /// Where events can be looked at as they pass.
@@ -134,6 +137,7 @@ impl Relay {
             bundle: Arc::clone(&self.bundle),
             clock: Arc::clone(&self.clock),
             tap: Arc::clone(&self.tap),
+            trial: Arc::clone(&self.trial),
         };
         let (jobs, work) = channel();
         let done = inbox.clone();

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -11,13 +12,16 @@ use super::tap::Tap;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::Stored;
-use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
+use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::pipeline::{Origin, Prepared, prepare};
 use crate::spec::Arrival;
+use crate::transform::trial::Trial;
 use crate::transform::{Bundle, Runner};
 
 /// Deeply nested scripts need it; the default of 2 MiB is not enough without optimisation.
 const STACK: usize = 16 * 1024 * 1024;
+/// Events that were accepted longer ago say nothing about new scripts.
+const FRESH: Duration = Duration::from_secs(3600);
 
 /// Events to prepare, with a number by which they are put back into order.
 pub(super) struct Job {
@@ -50,6 +54,7 @@ pub(super) struct Workshop {
     pub(super) bundle: Arc<ArcSwap<Bundle>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tap: Arc<Tap>,
+    pub(super) trial: Arc<Trial>,
 }
 
 /// Starts `count` threads that take jobs from `jobs` and give the results to `done`. They end when
@@ -93,8 +98,29 @@ fn work(workshop: &Workshop, mut runner: Runner, jobs: &Mutex<Receiver<Job>>, do
             .events
             .into_iter()
             .map(|stored| prepare_one(workshop, &mut runner, stored))
+            .inspect(|(_, prepared)| note(workshop, prepared))
             .collect();
         done(Done { ticket: job.ticket, events, admitted: 0, home: home.clone() });
+    }
+}
+
+/// Tells how the scripts fared with an event that came in a moment ago: what waited longer, or was
+/// redriven, may have failed under others too.
+fn note(workshop: &Workshop, prepared: &Prepared) {
+    let failed = match &prepared.result {
+        Ok(parts) => parts.iter().any(|part| !part.hints.failed_stages.is_empty()),
+        Err(Outcome::DeadLettered(letter)) => match letter.code {
+            DeadCode::ScriptFailed | DeadCode::ScriptResult => true,
+            // It did not come to the scripts.
+            _ if matches!(letter.stage, Stage::Ingest | Stage::Spec) => return,
+            _ => false,
+        },
+        Err(Outcome::Dropped(DropReason::Script(reason))) => reason == "stage_error",
+        Err(_) => false,
+    };
+    let origin = &prepared.origin;
+    if workshop.clock.now().since(origin.accepted_at) < FRESH {
+        workshop.trial.note(&prepared.bundle, &origin.event, failed);
     }
 }
 

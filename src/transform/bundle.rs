@@ -150,6 +150,11 @@ impl Bundle {
         &self.manifest.vars
     }
 
+    /// When these scripts are withdrawn after they came into force.
+    pub fn reload_rules(&self) -> &manifest::Reload {
+        &self.manifest.reload
+    }
+
     /// The stages in the order in which they run.
     pub fn stages(&self) -> &[Stage] {
         &self.manifest.stages

@@ -46,9 +46,28 @@ pub struct Manifest {
     pub limits: Limits,
     /// `[vars]`: what scripts read as `ctx.vars`.
     pub vars: Object,
+    /// `[reload]`: when new scripts are withdrawn.
+    pub reload: Reload,
     /// `[contracts]`: what happens to events that break theirs.
     pub contracts: crate::contract::Rules,
     exit_events: Vec<Pattern>,
+}
+
+/// When new scripts are withdrawn by themselves, `[reload]` of the manifest.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// By how much the share of events that fail may rise, of all or of those with one name. 0: the
+    /// scripts are never withdrawn by themselves. Default 0.2.
+    pub rollback_error_ratio: f64,
+    /// For how many events new scripts are on trial. Default 500.
+    pub rollback_events: u64,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { rollback_error_ratio: 0.2, rollback_events: 500 }
+    }
 }
 
 /// One stage.
@@ -149,8 +168,12 @@ impl Manifest {
             }
         });
         let vars = vars.collect();
-        let (limits, contracts) = (written.limits, written.contracts);
-        let manifest = Self { stages, limits, vars, contracts, exit_events };
+        let (limits, contracts, reload) = (written.limits, written.contracts, written.reload);
+        if !(0.0..=1.0).contains(&reload.rollback_error_ratio) {
+            let message = "reload.rollback_error_ratio is a share from 0 to 1".to_owned();
+            findings.push(place(text, "rollback_error_ratio", message));
+        }
+        let manifest = Self { stages, limits, vars, reload, contracts, exit_events };
         manifest.check_limits(text, &mut findings);
         if findings.is_empty() { Ok(manifest) } else { Err(findings) }
     }
@@ -195,6 +218,7 @@ struct Written {
     limits: Limits,
     contracts: crate::contract::Rules,
     vars: BTreeMap<String, toml::Value>,
+    reload: Reload,
     stage: Vec<WrittenStage>,
 }
 
@@ -236,6 +260,7 @@ struct WrittenFilter {
     event: Vec<String>,
     event_in: Option<String>,
     source: BTreeSet<String>,
+    #[serde(alias = "kind")]
     platform: Vec<Vendor>,
 }
 
@@ -404,6 +429,11 @@ mod tests {
         for (what, subject, expected) in table {
             assert_eq!(manifest.stages[0].admits(&subject), expected, "{what}");
         }
+        let by_kind =
+            read("[[stage]]\nfile = \"00_names\"\nmatch = { kind = [\"rudderstack\"] }").unwrap();
+        let from = |vendor| subject(track, Some("A"), "a", "web", vendor);
+        assert!(by_kind.stages[0].admits(&from(Vendor::Rudderstack)), "the kind of the source");
+        assert!(!by_kind.stages[0].admits(&from(segment)));
         let by_key =
             read("[[stage]]\nfile = \"00_names\"\nmatch = { event = [\"order_*\"] }").unwrap();
         let purchase = subject(track, Some("Purchase"), "order_completed", "web", segment);
@@ -457,6 +487,7 @@ mod tests {
                 Some(3),
                 "a***b",
             ),
+            ("a ratio", "[reload]\nrollback_error_ratio = 20", Some(2), "from 0 to 1"),
             ("no limit", "[limits]\ndeadline_ms = 0", Some(2), "more than 0"),
             ("a date", "[vars]\nsince = 2026-01-01", Some(2), "write it as a text"),
             ("no toml", "[pipeline\n", Some(1), ""),

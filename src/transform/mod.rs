@@ -35,9 +35,11 @@ mod sandbox;
 mod schemas;
 mod script_context;
 mod session;
+pub mod shelf;
 pub mod shipped;
 mod stage_trace;
 mod stages;
+pub mod trial;
 
 pub use bundle::Bundle;
 pub use diagnostic::{Diagnostic, Severity};

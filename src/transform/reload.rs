@@ -1,7 +1,8 @@
 //! Brings a changed transforms folder into force, or says why it does not.
 //!
 //! A folder is loaded as a whole, checked by whoever runs the server (fixtures), and swapped in one
-//! step; threads pick the new bundle up between two events. A broken folder changes nothing.
+//! step; threads pick the new bundle up between two events. A broken folder changes nothing. The last
+//! bundles are kept, and one that is gone back from does not come into force again by itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,6 +14,9 @@ use arc_swap::ArcSwap;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::bundle::Bundle;
+use super::manifest::Reload;
+use super::shelf::Shelf;
+use super::trial::Trial;
 
 /// How long the folder must be still: an editor or a checkout writes more than one file.
 pub const STILL_FOR: Duration = Duration::from_secs(2);
@@ -41,14 +45,39 @@ pub struct Reloader {
     dir: PathBuf,
     current: Arc<ArcSwap<Bundle>>,
     check: Check,
+    trial: Option<Arc<Trial>>,
     /// Held while loading, so that a signal and the watcher do not race.
-    refusal: Mutex<Option<String>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why the folder is not in force.
+    refusal: Option<String>,
+    shelf: Option<Shelf>,
 }
 
 impl Reloader {
     /// Reloads `dir` into `current`, for which it already stands.
     pub fn new(dir: impl Into<PathBuf>, current: Arc<ArcSwap<Bundle>>, check: Check) -> Self {
-        Self { dir: dir.into(), current, check, refusal: Mutex::new(None) }
+        Self { dir: dir.into(), current, check, trial: None, state: Mutex::default() }
+    }
+
+    /// The same, keeping bundles on a shelf. The one in force is kept at once, and is on trial when
+    /// another one was in force last: that is how scripts change that come with a new start.
+    #[must_use]
+    pub fn with_shelf(self, mut shelf: Shelf, trial: Arc<Trial>) -> Self {
+        let bundle = self.current();
+        let had_others = !shelf.kept().is_empty();
+        match shelf.keep(&bundle) {
+            Ok(true) if had_others => {
+                trial.begin(bundle.hash(), Some(bundle.reload_rules().clone()));
+            }
+            Ok(_) => {}
+            Err(reason) => tracing::warn!("{reason}: there is no way back to these scripts"),
+        }
+        self.lock().shelf = Some(shelf);
+        Self { trial: Some(trial), ..self }
     }
 
     /// The bundle in force.
@@ -63,27 +92,87 @@ impl Reloader {
 
     /// Why the folder, as it is now, is not in force; `None` when it is.
     pub fn refusal(&self) -> Option<String> {
-        self.lock().clone()
+        self.lock().refusal.clone()
+    }
+
+    /// Notes why the folder is not in force, as it was found at the start.
+    pub fn refuse(&self, reason: String) {
+        self.lock().refusal = Some(reason);
     }
 
     /// Loads the folder and brings it into force if it can be used.
     pub fn reload(&self) -> Reloaded {
-        let mut refusal = self.lock();
-        let bundle = match self.load() {
+        self.take_up(false)
+    }
+
+    /// As [`Self::reload`], even if the folder holds scripts that were withdrawn.
+    pub fn reload_again(&self) -> Reloaded {
+        self.take_up(true)
+    }
+
+    fn take_up(&self, again: bool) -> Reloaded {
+        let mut state = self.lock();
+        let bundle = self.load().and_then(|bundle| {
+            let Some(shelf) = &mut state.shelf else { return Ok(bundle) };
+            match shelf.withdrawn(bundle.hash()) {
+                Some(reason) if !again => Err(withdrawn(bundle.hash(), reason)),
+                Some(_) => shelf.forgive(bundle.hash()).map(|()| bundle),
+                None => Ok(bundle),
+            }
+        });
+        let bundle = match bundle {
             Ok(bundle) => bundle,
             Err(reason) => {
-                *refusal = Some(reason.clone());
+                state.refusal = Some(reason.clone());
                 return Reloaded::Refused(reason);
             }
         };
-        *refusal = None;
+        state.refusal = None;
         let before = self.current.load_full();
         if before.hash() == bundle.hash() {
             return Reloaded::Unchanged;
         }
         let to = bundle.hash().to_owned();
-        self.current.store(Arc::new(bundle));
+        let rules = bundle.reload_rules().clone();
+        self.put_in_force(bundle, Some(rules), &mut state);
         Reloaded::Swapped { from: before.hash().to_owned(), to }
+    }
+
+    /// Withdraws the scripts in force and brings those before them back; `only`: if they are still
+    /// these. The folder stays as it is, and comes into force again only when it changes, or when
+    /// somebody asks for it.
+    ///
+    /// # Errors
+    /// There are none before them, or they cannot be used any more; nothing changes then.
+    pub fn back(&self, only: Option<&str>, reason: &str) -> Result<Reloaded, String> {
+        let mut state = self.lock();
+        let current = self.current.load_full();
+        let from = current.hash().to_owned();
+        if only.is_some_and(|only| only != from) {
+            return Ok(Reloaded::Unchanged);
+        }
+        let Some(shelf) = &mut state.shelf else {
+            return Err("no scripts are kept, so there are none to go back to".into());
+        };
+        let before = shelf.before(&from)?;
+        if let Err(problem) = shelf.withdraw(&from, reason) {
+            tracing::warn!("{problem}: a restart brings the withdrawn scripts back");
+        }
+        let to = before.hash().to_owned();
+        state.refusal = Some(withdrawn(&from, reason));
+        self.put_in_force(before, None, &mut state);
+        Ok(Reloaded::Swapped { from, to })
+    }
+
+    /// The last step. `rules` say when the bundle is withdrawn again; `None`: it is trusted.
+    fn put_in_force(&self, bundle: Bundle, rules: Option<Reload>, state: &mut State) {
+        if let Some(trial) = &self.trial {
+            trial.begin(bundle.hash(), rules);
+        }
+        if let Some(Err(reason)) = state.shelf.as_mut().map(|shelf| shelf.keep(&bundle)) {
+            tracing::warn!("{reason}: there is no way back to these scripts");
+        }
+        self.current.store(Arc::new(bundle));
     }
 
     fn load(&self) -> Result<Bundle, String> {
@@ -95,9 +184,26 @@ impl Reloader {
         Ok(bundle)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bundle to start with: the one of the folder, or the one before it where that was withdrawn;
+/// then also why.
+pub fn at_start(shelf: &Shelf, of_folder: Bundle) -> (Bundle, Option<String>) {
+    let Some(reason) = shelf.withdrawn(of_folder.hash()) else { return (of_folder, None) };
+    let refusal = withdrawn(of_folder.hash(), reason);
+    match shelf.before(of_folder.hash()) {
+        Ok(before) => (before, Some(refusal)),
+        Err(_) => (of_folder, None),
+    }
+}
+
+fn withdrawn(hash: &str, reason: &str) -> String {
+    format!(
+        "{hash} was withdrawn ({reason}); change the scripts, or bring them back with `segue reload --again`"
+    )
 }
 
 /// Watches the folder of a [`Reloader`] until it is dropped.
@@ -209,6 +315,37 @@ mod tests {
         std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
         assert_eq!(reloader.reload(), Reloaded::Unchanged);
         assert_eq!(reloader.refusal(), None, "the folder is repaired");
+    }
+
+    #[test]
+    fn scripts_that_were_withdrawn_come_back_only_when_somebody_asks() {
+        let (dir, current) = folder();
+        let data = tempfile::tempdir().unwrap();
+        let (verdicts, _said) = mpsc::channel();
+        let trial = Arc::new(Trial::new(current.load().hash(), verdicts));
+        let reloader = reloader(&dir, &current, Box::new(|_| Ok(())))
+            .with_shelf(Shelf::open(data.path()), trial);
+        let first = current.load().hash().to_owned();
+        assert!(reloader.back(None, "no reason").unwrap_err().contains("go back to"));
+
+        std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
+        reloader.reload();
+        let second = current.load().hash().to_owned();
+        assert_eq!(reloader.back(Some("another"), "x"), Ok(Reloaded::Unchanged));
+        let back = reloader.back(Some(&second), "an operator asked").unwrap();
+        assert_eq!(back, Reloaded::Swapped { from: second.clone(), to: first.clone() });
+        assert_eq!(current.load().hash(), first);
+        assert!(reloader.refusal().unwrap().contains("an operator asked"));
+
+        let Reloaded::Refused(reason) = reloader.reload() else { panic!("it was withdrawn") };
+        assert!(reason.contains("segue reload --again"), "{reason}");
+        let (started, refusal) =
+            at_start(&Shelf::open(data.path()), Bundle::load(dir.path()).unwrap());
+        assert_eq!(started.hash(), first, "also after a restart");
+        assert!(refusal.unwrap().contains(&second));
+
+        assert!(matches!(reloader.reload_again(), Reloaded::Swapped { to, .. } if to == second));
+        assert_eq!(reloader.refusal(), None);
     }
 
     #[test]

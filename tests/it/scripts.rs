@@ -138,3 +138,79 @@ async fn the_demonstration_event_arrives_clean_and_on_the_right_person() {
     let person = segue.app.emulator().unwrap().lock().person("u-1").unwrap();
     assert_eq!(events[0].cio_id.as_deref(), Some(person.cio_id.as_str()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_break_events_are_withdrawn_and_what_they_broke_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) { event }\n");
+    let segue = Segue::start_in(folder, "").await;
+    let good = segue.app.bundle().hash().to_owned();
+    for number in 0..25 {
+        segue.send(&track("u1", "Fine", &format!("before-{number}"))).await;
+    }
+    segue.settled().await;
+
+    scripts(
+        segue.folder.path(),
+        "fn on_track(event, ctx) {\n    event.properties.total = parse_money(event.properties.total);\n    event\n}\n",
+    );
+    segue.app.reload().await;
+    assert_ne!(segue.app.bundle().hash(), good);
+    for number in 0..12 {
+        segue.send(&track("u1", "Fine", &format!("after-{number}"))).await;
+    }
+    eventually("the scripts to be withdrawn", async || {
+        (segue.app.bundle().hash() == good).then_some(())
+    })
+    .await;
+    eventually("what they broke to arrive", async || (segue.events().len() == 37).then_some(()))
+        .await;
+    segue.settled().await;
+    assert!(segue.total("redriven") >= 10, "{}", segue.total("redriven"));
+    assert!(segue.app.journal().dead(&DeadFilter::default(), None, 10).unwrap().is_empty());
+    segue.assert_conservation();
+    let refused = format!("{:?}", segue.app.reload().await);
+    assert!(refused.contains("withdrawn") && refused.contains("--again"), "{refused}");
+
+    let segue = Segue::start_in(segue.stop().await, "").await;
+    assert_eq!(segue.app.bundle().hash(), good, "a restart does not bring them back");
+    let url = format!("http://{}/health/ready", segue.app.addr());
+    let body = segue.http.get(url).send().await.unwrap().text().await.unwrap();
+    assert!(body.contains(&good), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_goes_back_and_forth_with_one_request_each() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) { event }\n");
+    let segue = Segue::start_in(folder, "").await;
+    let first = segue.app.bundle().hash().to_owned();
+    let ask = async |wanted: serde_json::Value| {
+        let url = format!("http://{}/api/reload", segue.app.admin_addr().unwrap());
+        let answer = segue.http.post(url).body(wanted.to_string()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: serde_json::Value =
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        (status, body)
+    };
+    let (status, body) = ask(json!({"back": true})).await;
+    assert_eq!((status, body["code"].as_str()), (422, Some("no_way_back")));
+
+    scripts(segue.folder.path(), "fn on_track(event, ctx) { fail(\"no\") }\n");
+    ask(json!({})).await;
+    let second = segue.app.bundle().hash().to_owned();
+    segue.send(&track("u1", "Fine", "one")).await;
+    segue.settled().await;
+    assert_eq!(segue.events().len(), 0);
+
+    let (status, body) = ask(json!({"back": true})).await;
+    assert_eq!(
+        (status, body["bundle"].as_str(), body["redriven"].as_u64()),
+        (200, Some(&*first), Some(1))
+    );
+    segue.settled().await;
+    assert_eq!(segue.events().len(), 1, "what failed under the withdrawn scripts is sent again");
+    assert_eq!(ask(json!({})).await.0, 422);
+    let (status, body) = ask(json!({"again": true})).await;
+    assert_eq!((status, body["bundle"].as_str()), (200, Some(&*second)));
+}

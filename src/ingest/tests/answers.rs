@@ -177,6 +177,7 @@ async fn health_is_short_and_comes_from_the_application() {
         *app.readiness.lock().unwrap() = readiness;
         let answer = app.send("GET", "/health/ready", &[], b"").await;
         assert_eq!((answer.status, answer.json()["status"].as_str()), (status, Some(said)));
+        assert_eq!(answer.json()["bundle"], "abc", "the scripts in force");
     }
     assert_eq!(app.send("GET", "/health/live", &[], b"").await.json()["status"], "live");
     for path in ["/", "/health/live"] {

@@ -192,7 +192,10 @@ impl App {
         let (intake, journal) = intake(config);
         let readiness = Arc::new(Mutex::new(Readiness::Ready));
         let told = Arc::clone(&readiness);
-        let probe = Arc::new(move || *told.lock().unwrap());
+        let probe = Arc::new(move || crate::server::Ready {
+            readiness: *told.lock().unwrap(),
+            bundle: "abc".into(),
+        });
         let server = Server::bind(config, intake, probe, Duration::from_secs(1)).unwrap();
         let (addr, stop) = (server.addr(), server.stop_handle());
         Self { addr, journal, stop, readiness, serving: tokio::spawn(server.run()) }

@@ -64,7 +64,9 @@ pub(super) const HELPERS: &[Helper] = &[
         gives: "3.5",
         arity: (2, 2),
         run: |call| {
-            let sum: f64 = at_path(call)?.iter().filter_map(|(_, value)| float(value)).sum();
+            // Rust's sum of nothing is minus zero.
+            let sum: f64 =
+                at_path(call)?.iter().filter_map(|(_, value)| float(value)).fold(0.0, |a, b| a + b);
             Ok(Dynamic::from_float(sum))
         },
     },

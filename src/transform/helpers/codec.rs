@@ -13,7 +13,7 @@ use super::reading::{Unread, string, unreadable};
 use super::{Answer, Call, Group, Helper};
 use crate::spec::Object;
 use crate::transform::error::{code, throw};
-use crate::transform::mask;
+use crate::transform::mask::{self, Pii};
 
 pub(super) const HELPERS: &[Helper] = &[
     Helper {
@@ -40,6 +40,18 @@ pub(super) const HELPERS: &[Helper] = &[
             mac.update(scalar(call, 1)?.as_bytes());
             Ok(hex::encode(mac.finalize().into_bytes()).into())
         },
+    },
+    Helper {
+        group: Group::Codec,
+        name: "hash_pii",
+        signature: "hash_pii(value [, key])",
+        doc: "The SHA-256 of what names a person, as hex digits: an e-mail address or another text \
+              without blanks around it and in small letters, a phone number with `+` as its digits. \
+              With a key it is the HMAC-SHA-256. `()` for what is blank.",
+        example: "hash_pii(\" Ann@Example.com \") == sha256(\"ann@example.com\")",
+        gives: "true",
+        arity: (1, 2),
+        run: hash_pii,
     },
     Helper {
         group: Group::Codec,
@@ -131,15 +143,20 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper {
         group: Group::Codec,
         name: "redact",
-        signature: "redact(value)",
-        doc: "A copy of a value in which e-mail addresses and long numbers (phones, cards) are masked \
-              in every text.",
+        signature: "redact(value [, kinds])",
+        doc: "A copy of a value in which e-mail addresses, phone and card numbers and IP addresses are \
+              masked in every text; with kinds (of `email`, `phone`, `card`, `ip`) only those. A card \
+              number is one whose check digit is right.",
         example: "redact(#{note: \"ask ann@example.com\"})",
         gives: "{\"note\": \"ask ***@***\"}",
-        arity: (1, 1),
+        arity: (1, 2),
         run: |call| {
+            let kinds = match call.count() {
+                1 => Pii::ALL.to_vec(),
+                _ => kinds(call)?,
+            };
             let mut value = call.session.to_value(call.arg(0))?;
-            redact(&mut value);
+            redact(&mut value, &kinds);
             answer(value)
         },
     },
@@ -175,16 +192,42 @@ fn query_params(call: &mut Call<'_, '_>) -> Answer {
     answer(Value::Object(params))
 }
 
-fn redact(value: &mut Value) {
+fn hash_pii(call: &mut Call<'_, '_>) -> Answer {
+    if super::presence::is_blank(call.arg(0)) && !call.arg(0).is_array() {
+        return Ok(Dynamic::UNIT);
+    }
+    let text = scalar(call, 0)?;
+    let text = text.trim();
+    let plain = match text.strip_prefix('+') {
+        Some(rest) => format!("+{}", rest.replace(|c: char| !c.is_ascii_digit(), "")),
+        None => text.to_lowercase(),
+    };
+    if call.count() == 1 {
+        return Ok(hex::encode(Sha256::digest(plain.as_bytes())).into());
+    }
+    let mut mac = Hmac::<Sha256>::new_from_slice(call.text(1)?.as_bytes())
+        .map_err(|_| throw(code::SCRIPT, "hash_pii: this key cannot be used"))?;
+    mac.update(plain.as_bytes());
+    Ok(hex::encode(mac.finalize().into_bytes()).into())
+}
+
+/// The kinds that the second argument names.
+fn kinds(call: &Call<'_, '_>) -> Result<Vec<Pii>, Box<EvalAltResult>> {
+    let named = call.texts(1)?;
+    let kinds = named.iter().map(|name| Pii::from_name(name)).collect::<Option<Vec<_>>>();
+    kinds.ok_or_else(|| call.wrong(1, "one of email, phone, card, ip, or several"))
+}
+
+fn redact(value: &mut Value, kinds: &[Pii]) {
     match value {
         Value::String(text) => {
-            let masked = mask::identities(text);
+            let masked = mask::only(text, kinds);
             if masked != *text {
                 *text = masked;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(redact),
-        Value::Object(fields) => fields.values_mut().for_each(redact),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, kinds)),
+        Value::Object(fields) => fields.values_mut().for_each(|item| redact(item, kinds)),
         _ => {}
     }
 }

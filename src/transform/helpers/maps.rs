@@ -7,8 +7,8 @@ use super::edit::answer;
 use super::presence::is_blank;
 use super::{Answer, Call, Group, Helper};
 use crate::spec::Object;
-use crate::transform::error::{code, throw};
-use crate::transform::handle::path::{Obstacle, make_way, read};
+use crate::transform::error::{code, refused, throw};
+use crate::transform::handle::path::{Obstacle, Slot, make_way, read, visit};
 use crate::transform::handle::{MapHandle, fields_of, to_dynamic};
 
 pub(super) const HELPERS: &[Helper] = &[
@@ -25,17 +25,23 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper {
         group: Group::Maps,
         name: "omit",
-        signature: "omit(map, [key, …])",
-        doc: "A copy of the map without some keys.",
+        signature: "omit(map, [path, …])",
+        doc: "A copy of the map without what is at some paths.",
         example: "omit(#{a: 1, b: 2}, [\"b\"])",
         gives: "{\"a\": 1}",
         arity: (2, 2),
         run: |call| {
-            let mut fields = object(call, 0)?;
-            for key in call.texts(1)? {
-                fields.shift_remove(key.as_str());
+            let copy = MapHandle::new(object(call, 0)?, 0, false);
+            for text in call.texts(1)? {
+                let path = call.session.path(&text)?;
+                visit(&copy, &path.steps, &mut |slot, _| {
+                    if let Slot::Field(holder, key) = slot {
+                        holder.remove(key).map_err(refused)?;
+                    }
+                    Ok::<(), Box<EvalAltResult>>(())
+                })?;
             }
-            answer(Value::Object(fields))
+            answer(Value::Object(copy.take()))
         },
     },
     Helper {
@@ -140,7 +146,7 @@ fn pick(call: &mut Call<'_, '_>) -> Answer {
         let Some(value) = read(call.arg(0), &path.steps) else { continue };
         let (holder, key) =
             make_way(&picked, &path, budget).map_err(|obstacle| match obstacle {
-                Obstacle::Refused(refusal) => crate::transform::error::refused(refusal),
+                Obstacle::Refused(refusal) => refused(refusal),
                 _ => throw(code::SCRIPT, format!("pick: {text:?} must lead through maps to a key")),
             })?;
         holder.put(&key, call.session.to_value(&value)?);

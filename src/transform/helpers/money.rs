@@ -14,11 +14,12 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper {
         group: Group::Numbers,
         name: "parse_number",
-        signature: "parse_number(value [, default])",
-        doc: "Reads a number from a number or a text, with or without thousands marks.",
+        signature: "parse_number(value [, default [, locale]])",
+        doc: "Reads a number from a number or a text, with or without thousands marks. A locale such as \
+              `\"de\"` says what a single mark means.",
         example: "parse_number(\" 1,234.5 \")",
         gives: "1234.5",
-        arity: (1, 2),
+        arity: (1, 3),
         run: |call| parse_as(call, Kind::Number),
     },
     Helper {
@@ -34,13 +35,13 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper {
         group: Group::Numbers,
         name: "parse_money",
-        signature: "parse_money(value [, default])",
+        signature: "parse_money(value [, default [, locale]])",
         doc: "Reads an amount: `$49.00`, `1.234,50 €`, `USD 1,299.00`, `(5.00)`, `49,-`. A single \
-              mark with exactly three digits behind it (`1,299`) cannot be read unless `vars.locale` \
-              says what the mark means.",
+              mark with exactly three digits behind it (`1,299`) cannot be read unless a locale, or \
+              else `vars.locale`, says what the mark means.",
         example: "parse_money(\"€1.234,50\")",
         gives: "1234.5",
-        arity: (1, 2),
+        arity: (1, 3),
         run: |call| parse_as(call, Kind::Money),
     },
     Helper {
@@ -100,7 +101,18 @@ pub(super) const HELPERS: &[Helper] = &[
 
 fn parse_as(call: &mut Call<'_, '_>, kind: Kind) -> Answer {
     let session = call.session;
-    parse(call, 1, kind.noun(), |value| kind.read(value, session))
+    let decimal = match call.count() {
+        3 => Some(
+            Decimal::of_locale(&call.text(2)?)
+                .ok_or_else(|| call.wrong(2, "a language such as \"en\" or \"de-DE\""))?,
+        ),
+        _ => session.bundle.decimal(),
+    };
+    parse(call, 1, kind.noun(), |value| match kind {
+        Kind::Money => money(value, decimal).map(Dynamic::from_float),
+        Kind::Number => number(value, decimal),
+        _ => kind.read(value, session),
+    })
 }
 
 fn figure(call: &Call<'_, '_>, at: usize) -> Result<f64, Box<rhai::EvalAltResult>> {
@@ -313,21 +325,19 @@ fn is_mark(c: char) -> bool {
 
 /// Signs and words that stand for one currency, in lower case.
 #[rustfmt::skip]
-const SIGNS: [(&str, &str); 36] = [
+const SIGNS: [(&str, &str); 38] = [
     ("€", "EUR"), ("£", "GBP"), ("₹", "INR"), ("₽", "RUB"), ("₺", "TRY"), ("₩", "KRW"),
     ("₪", "ILS"), ("₫", "VND"), ("₴", "UAH"), ("฿", "THB"), ("₱", "PHP"), ("₦", "NGN"),
     ("₿", "BTC"), ("us$", "USD"), ("a$", "AUD"), ("au$", "AUD"), ("c$", "CAD"), ("ca$", "CAD"),
     ("nz$", "NZD"), ("hk$", "HKD"), ("s$", "SGD"), ("r$", "BRL"), ("mx$", "MXN"), ("nt$", "TWD"),
     ("zł", "PLN"), ("kč", "CZK"), ("ft", "HUF"), ("лв", "BGN"), ("лв.", "BGN"), ("lei", "RON"),
     ("fr.", "CHF"), ("sfr.", "CHF"), ("euro", "EUR"), ("euros", "EUR"), ("руб.", "RUB"),
-    ("rm", "MYR"),
+    ("rm", "MYR"), ("rp", "IDR"), ("s/", "PEN"),
 ];
 /// Signs and words that several currencies share, in lower case.
 const SHARED: [&str; 10] = ["$", "¥", "kr", "kr.", "rs", "rs.", "¢", "fr", "dollars", "pounds"];
-const CODES: &str = "AED ARS AUD BAM BDT BGN BHD BRL CAD CHF CLP CNY COP CRC CZK DKK DOP EGP EUR \
-                     GBP GEL GHS GTQ HKD HUF IDR ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MXN \
-                     MYR NGN NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RSD RUB SAR SEK SGD THB TND \
-                     TRY TWD UAH USD UYU VND XAF XOF ZAR";
+/// Codes that are words in front of a number more often than currencies, or none that is paid with.
+const NO_CODES: [&str; 9] = ["ALL", "TOP", "MOP", "CUP", "SOS", "XXX", "XTS", "XAU", "XAG"];
 
 fn is_currency(text: &str) -> bool {
     SHARED.iter().any(|sign| sign.eq_ignore_ascii_case(text))
@@ -336,9 +346,10 @@ fn is_currency(text: &str) -> bool {
 }
 
 fn currency(text: &str) -> Option<&'static str> {
-    let code = CODES.split_ascii_whitespace().find(|code| code.eq_ignore_ascii_case(text));
-    if code.is_some() {
-        return code;
+    let code = text.to_ascii_uppercase();
+    let known = iso_currency::Currency::from_code(&code);
+    if let Some(known) = known.filter(|_| !NO_CODES.contains(&code.as_str())) {
+        return Some(known.code());
     }
     let lower = text.to_lowercase();
     SIGNS.iter().find(|(sign, _)| *sign == lower).map(|(_, code)| *code)

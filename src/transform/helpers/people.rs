@@ -1,5 +1,7 @@
 //! E-mail addresses, phone numbers, countries.
 
+use std::str::FromStr;
+
 use rhai::{Dynamic, ImmutableString};
 
 use super::reading::{Kind, Unread, parse};
@@ -59,8 +61,8 @@ pub(super) const HELPERS: &[Helper] = &[
         group: Group::People,
         name: "country_code",
         signature: "country_code(value [, default])",
-        doc: "The ISO code of a country in two letters, from a code of two or three letters or an \
-              English name.",
+        doc: "The ISO code of a country in two letters, from a code of two or three letters or a name, \
+              in English or as its people say.",
         example: "country_code(\"Germany\")",
         gives: "\"DE\"",
         arity: (1, 2),
@@ -111,7 +113,7 @@ fn is_email(address: &str) -> bool {
         && labels.all(is_label)
 }
 
-/// Countries by their names and codes of three letters: those that shops meet most.
+/// Names of countries beside the English ones, and what people write for those that shops meet most.
 const COUNTRIES: &str = include_str!("countries.csv");
 
 /// Reads a country.
@@ -122,10 +124,18 @@ pub(super) fn country(value: &Dynamic) -> Option<String> {
         return None;
     }
     let wanted = name.to_lowercase();
-    COUNTRIES.lines().find_map(|line| {
+    let own = COUNTRIES.lines().find_map(|line| {
         let (code, names) = line.split_once(',')?;
         let is_it = code.eq_ignore_ascii_case(name) || names.split('|').any(|name| name == wanted);
         is_it.then(|| code.to_owned())
+    });
+    own.or_else(|| {
+        let key: String = wanted.chars().filter(|c| c.is_alphanumeric()).collect();
+        let is_number = key.chars().all(|c| c.is_ascii_digit());
+        celes::Country::from_str(&key)
+            .ok()
+            .filter(|_| !is_number)
+            .map(|country| country.alpha2.to_owned())
     })
 }
 

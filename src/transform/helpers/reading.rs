@@ -21,11 +21,29 @@ pub(crate) enum Unread {
 impl Unread {
     /// The message for a script's author.
     pub(crate) fn message(self, value: &Dynamic, noun: &str) -> String {
-        let value = quoted(value);
+        let (value, named) = (quoted(value), noun.replace('_', " "));
         match self {
-            Self::Not => format!("cannot read {noun} from {value}"),
-            Self::Ambiguous(why) => format!("cannot read {noun} from {value}: {why}"),
+            Self::Not => format!("cannot read {named} from {value}; wanted is {}", wanted(noun)),
+            Self::Ambiguous(why) => format!("cannot read {named} from {value}: {why}"),
         }
+    }
+}
+
+/// How a value looks that can be read.
+fn wanted(noun: &str) -> &'static str {
+    match noun {
+        "money" => "an amount such as 49, \"49.00\", \"$1,249.00\" or \"1.234,50 €\"",
+        "number" => "a number such as 49, \"49.5\" or \"1,234,567\"",
+        "whole_number" => "a whole number such as 2 or \"2\"",
+        "yes_or_no" => "true, false, 1, 0 or a word such as yes, no, subscribed, opted_out",
+        "time" => "a time such as \"2026-01-02T03:04:05Z\", \"2026-01-02\" or 1767323045",
+        "id" => "a text or a number that names something",
+        "email" => "an address such as \"ann@example.com\"",
+        "phone" => "a valid number, with + and the country's code where no region is given",
+        "country" => "a country such as \"DE\", \"DEU\" or \"Germany\"",
+        "base64" => "base64 of a text",
+        "json" => "JSON text",
+        _ => "a text or a number",
     }
 }
 

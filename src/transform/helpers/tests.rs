@@ -1,5 +1,7 @@
 //! Every helper's example is run, and the table is held to its rules.
 
+mod values;
+
 use std::collections::BTreeSet;
 
 use rhai::packages::Package;
