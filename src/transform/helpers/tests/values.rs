@@ -21,6 +21,8 @@ const PRESENCE: &[Row] = &[
 
 #[rustfmt::skip]
 const EDIT: &[Row] = &[
+    (r#"let m = #{a: "L", b: ["S", "M"]}; m.fold_values(["a", "b[]"], "folds"); m"#, r#"{"a": "large", "b": ["small", "M"]}"#), (r#"let m = #{a: 5, c: ()}; m.fold_values("a", "folds")"#, "0"), (r#"let m = #{p: [#{c: "Skin Care"}]}; m.fold_values("p[].c", "taxonomy"); m"#, r#"{"p": [{"c": "skincare"}]}"#),
+    (r#"let m = #{t: #{plan: "pro", age: 5}}; m.keep_owned("t", "own", "web"); m"#, r#"{"t": {"age": 5}}"#), (r#"let m = #{t: #{plan: "pro"}}; m.keep_owned("t", "own", "crm")"#, "0"), (r#"let m = #{}; m.keep_owned("t", "own", "web")"#, "0"),
     (r#"let m = #{}; m.set("a.b.c", 1); m"#, r#"{"a": {"b": {"c": 1}}}"#), (r#"let m = #{a: 5}; m.set("a.b", 1); m"#, "!is no map"), (r#"let m = #{p: [#{}, #{}]}; m.set("p[].x", 0); m"#, r#"{"p": [{"x": 0}, {"x": 0}]}"#), (r#"let m = #{p: [1, 2]}; m.set("p[1]", 9); m"#, r#"{"p": [1, 9]}"#), (r#"let m = #{}; m.set("a", ()); m"#, r#"{"a": null}"#), (r#"let m = #{}; m.set("x.y", 0.0 / 0.0)"#, "!NaN"), (r#"set(5, "a", 1)"#, "!a map"),
     (r#"let m = #{a: 1}; m.del("a"); m"#, "{}"), (r#"let m = #{a: 1}; m.del("b.c")"#, "false"), (r#"let m = #{p: [#{x: 1, y: 2}, 5, #{x: 3}]}; m.del("p[].x"); m"#, r#"{"p": [{"y": 2}, 5, {}]}"#), (r#"let m = #{p: [1]}; m.del("p[0]")"#, "!not elements"),
     (r#"let m = #{orderID: 7}; m.rename("orderID", "order_id"); m"#, r#"{"order_id": 7}"#), (r#"let m = #{a: 1, b: 2}; m.rename("a", "b")"#, "false"), (r#"let m = #{a: 1, b: ""}; m.rename("a", "b"); m"#, r#"{"b": 1}"#), (r#"let m = #{b: "", c: 3}; m.rename(["a", "b", "c"], "d"); m"#, r#"{"b": "", "d": 3}"#), (r#"let m = #{p: [#{qty: 1}, #{}]}; m.rename("p[].qty", "p[].quantity"); m"#, r#"{"p": [{"quantity": 1}, {}]}"#), (r#"let m = #{p: [#{q: 1}]}; m.rename("p[].q", "q")"#, "!the same up to there"), (r#"let m = #{a: #{b: 1}}; m.rename("a.b", "c.d"); m"#, r#"{"a": {}, "c": {"d": 1}}"#),
@@ -184,6 +186,8 @@ fn sorted(value: &Value) -> String {
 fn every_helper_copes_with_what_really_comes_in() {
     let mut files: Vec<(&str, &str)> =
         shipped::FILES.iter().filter(|(path, _)| path.starts_with("data/")).copied().collect();
+    files.push(("data/folds.csv", "sent,means\nS,small\nL,large\n"));
+    files.push(("data/own.csv", "trait,sources\nplan,billing crm\n"));
     files.push(("data/sizes.csv", "size,name,price\nS,Small,19\n7,Large,49\n"));
     files.push((
         "transforms.toml",
