@@ -104,7 +104,9 @@ impl ResponseError for AdminError {
             Self::BadRequest(_) | Self::UnknownReason(_) | Self::EmptyFilter => {
                 StatusCode::BAD_REQUEST
             }
-            Self::NoScripts(_) | Self::BrokenScripts(_) | Self::NoWayBack(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoScripts(_) | Self::BrokenScripts(_) | Self::NoWayBack(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unfinished | Self::TooManyTaps => StatusCode::SERVICE_UNAVAILABLE,
         }

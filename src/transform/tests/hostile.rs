@@ -216,7 +216,10 @@ fn the_position_is_that_of_the_innermost_line() {
     assert_eq!(error.source_line.as_deref(), Some("    parse_money(x)"));
     assert_eq!(error.function.as_deref(), Some("price"));
     assert_eq!(error.stage, "10_test");
-    assert_eq!(error.message, "cannot read money from \"free\"; wanted is an amount such as 49, \"49.00\", \"$1,249.00\" or \"1.234,50 €\"");
+    assert_eq!(
+        error.message,
+        "cannot read money from \"free\"; wanted is an amount such as 49, \"49.00\", \"$1,249.00\" or \"1.234,50 €\""
+    );
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
