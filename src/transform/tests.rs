@@ -5,6 +5,7 @@
 mod contract;
 mod corpus;
 mod hostile;
+mod mistakes;
 mod shipped;
 mod speed;
 

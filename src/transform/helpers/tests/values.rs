@@ -21,6 +21,7 @@ const PRESENCE: &[Row] = &[
 
 #[rustfmt::skip]
 const EDIT: &[Row] = &[
+    (r#"let m = #{p: [#{price: "$5", sku: 7}]}; m.convert_keys("p[]", "item_kinds"); m"#, r#"{"p": [{"price": 5.0, "sku": "7"}]}"#), (r#"let m = #{p: [#{price: "free"}]}; m.convert_keys("p[]", "item_kinds")"#, "!cannot read money from"), (r#"let m = #{p: [#{price: "free"}]}; m.convert_keys("p[]", "item_kinds", "keep"); m"#, r#"{"p": [{"price": "free"}]}"#),
     (r#"let m = #{a: "L", b: ["S", "M"]}; m.fold_values(["a", "b[]"], "folds"); m"#, r#"{"a": "large", "b": ["small", "M"]}"#), (r#"let m = #{a: 5, c: ()}; m.fold_values("a", "folds")"#, "0"), (r#"let m = #{p: [#{c: "Skin Care"}]}; m.fold_values("p[].c", "taxonomy"); m"#, r#"{"p": [{"c": "skincare"}]}"#),
     (r#"let m = #{t: #{plan: "pro", age: 5}}; m.keep_owned("t", "own", "web"); m"#, r#"{"t": {"age": 5}}"#), (r#"let m = #{t: #{plan: "pro"}}; m.keep_owned("t", "own", "crm")"#, "0"), (r#"let m = #{}; m.keep_owned("t", "own", "web")"#, "0"),
     (r#"let m = #{}; m.set("a.b.c", 1); m"#, r#"{"a": {"b": {"c": 1}}}"#), (r#"let m = #{a: 5}; m.set("a.b", 1); m"#, "!is no map"), (r#"let m = #{p: [#{}, #{}]}; m.set("p[].x", 0); m"#, r#"{"p": [{"x": 0}, {"x": 0}]}"#), (r#"let m = #{p: [1, 2]}; m.set("p[1]", 9); m"#, r#"{"p": [1, 9]}"#), (r#"let m = #{}; m.set("a", ()); m"#, r#"{"a": null}"#), (r#"let m = #{}; m.set("x.y", 0.0 / 0.0)"#, "!NaN"), (r#"set(5, "a", 1)"#, "!a map"),
