@@ -11,8 +11,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::load::client;
 
-/// How long anything may take before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long anything may take before it counts as never; draining after a long outage has its own.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How long everything that waits may take to be delivered.
+const DRAINS_WITHIN: Duration = Duration::from_secs(1800);
 
 /// How a server is set up.
 #[derive(Clone, Default)]
@@ -114,7 +116,7 @@ impl Segue {
     /// Waits until nothing waits any more, parked events left out; answers how long it took.
     pub(crate) async fn drained(&self) -> Duration {
         let begun = Instant::now();
-        self.until("everything is delivered", async |segue| {
+        self.within(DRAINS_WITHIN, "everything is delivered", async |segue| {
             let status = segue.status().await?;
             let waits = |state: &str| status["pending"][state].as_u64();
             (waits("live")? + waits("backfill")? + waits("retry")? == 0).then_some(())
@@ -164,9 +166,18 @@ impl Segue {
     pub(crate) async fn until<T>(
         &self,
         what: &str,
+        probe: impl AsyncFnMut(&Self) -> Option<T>,
+    ) -> T {
+        self.within(PATIENCE, what, probe).await
+    }
+
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
         mut probe: impl AsyncFnMut(&Self) -> Option<T>,
     ) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = probe(self).await {
                 return found;

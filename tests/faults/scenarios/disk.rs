@@ -44,7 +44,7 @@ pub(super) async fn quota(options: Options) -> Report {
 }
 
 /// The system takes no more bytes, and later it does: nobody restarts anything.
-pub(super) async fn full(options: Options) -> Report {
+pub(super) async fn full(_: Options) -> Report {
     let mut report = Report::new("disk-full");
     if Command::new("prlimit").arg("--version").output().is_err() {
         report.figure("skipped", "no prlimit here");
@@ -55,7 +55,7 @@ pub(super) async fn full(options: Options) -> Report {
     let world = World::start(Setup { before, ..Setup::default() }).await;
     world.fail(&["503, repeat"]);
     let load = crate::load::Load { rate: 0, batch: 50, ..world.load(0) };
-    let sending = start(&load, &world.oracle, Some(options.rate * 12));
+    let sending = start(&load, &world.oracle, None);
     world
         .segue
         .until("writing fails", async |segue| {
@@ -66,7 +66,7 @@ pub(super) async fn full(options: Options) -> Report {
     let pid = world.segue.pid().to_string();
     let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
     report.must("space came back", "prlimit", lifted.is_ok(), lifted.is_ok_and(|it| it.success()));
-    let seen = sending.end().await;
+    let seen = sending.stop().await;
     world.fail(&[]);
     world.segue.drained().await;
 
