@@ -1,7 +1,7 @@
 //! The pages and files that are made from the tables of helpers and lints: what people read, and what
 //! editors complete from.
 //!
-//! Not here: what a helper does ([`super::helpers`]), what a lint finds (`super::lint`).
+//! Not here: what a helper does ([`mod@super::helpers`]), what a lint finds (`super::lint`).
 
 use std::fmt::Write as _;
 
