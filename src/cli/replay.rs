@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use self::progress::Progress;
 use self::renew::{People, Preparation, Renewal};
 use super::operator::OperatorArgs;
-use super::{offline, runs};
+use super::{offline, operator, runs};
 use crate::config::DestinationKind;
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
@@ -138,12 +138,13 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let plan = make_plan(args, &preparation(args)?)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&plan)?);
-    } else {
-        print!("{}", plan.text());
-    }
-    Ok(ExitCode::SUCCESS)
+    operator::to_stdout(|out| {
+        match args.json {
+            true => writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?,
+            false => out.write_all(plan.text().as_bytes())?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// What is done to the events first: who passes, and what is made new.

@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{ReplayArgs, open, progress_of, shown};
-use crate::cli::{offline, table::printable};
+use crate::cli::{offline, operator, table::printable};
 use crate::fixture::bodies::Bodies;
 use crate::fixture::comparison::{Comparer, Comparison, Counted, Options};
 use crate::fixture::{ChangeKind, Setup, layout, suite};
@@ -88,18 +88,20 @@ pub(super) fn run(args: &ReplayArgs, against: &str) -> anyhow::Result<ExitCode> 
         .filter(|(kind, _)| fail_on.iter().any(|wanted| wanted.as_str() == **kind))
         .map(|(kind, count)| (*kind, *count))
         .collect();
-    if args.json {
+    let mut said = if args.json {
         let mut shown = serde_json::to_value(&comparison)?;
         shown["failed_on"] = json!(failed);
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        format!("{}\n", serde_json::to_string_pretty(&shown)?)
     } else {
-        print!("{}", text(&comparison, against));
-        if !failed.is_empty() {
-            let said: Vec<String> =
-                failed.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
-            println!("\nfailed on {}", said.join(", "));
-        }
+        text(&comparison, against)
+    };
+    if !args.json && !failed.is_empty() {
+        let kinds: Vec<String> =
+            failed.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        said.push_str(&format!("\nfailed on {}\n", kinds.join(", ")));
     }
+    // A long report is piped into a pager, which may close early; the verdict stays.
+    operator::to_stdout(|out| Ok(out.write_all(said.as_bytes()).map(|()| ExitCode::SUCCESS)?))?;
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -61,9 +61,14 @@ pub(super) async fn hot(options: Options) -> Report {
             world.fail(&[&rule]);
         }
         let hot = Load { people: 1, senders: 1, first_person: OTHERS, ..world.load(rate) };
-        let failing = start(&hot, &world.oracle, None);
-        sleep(Duration::from_secs(1)).await;
-        figures.push(live(&world, rate, options.seconds).await);
+        // Behind the first of the others: where a failing person is all the traffic there is, Segue
+        // must take it for an outage.
+        let failing = async {
+            sleep(options.seconds / 8).await;
+            start(&hot, &world.oracle, None)
+        };
+        let (took, failing) = tokio::join!(live(&world, rate, options.seconds), failing);
+        figures.push(took);
         failing.stop().await;
         world.fail(&[]);
         world.segue.drained().await;
