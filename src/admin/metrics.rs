@@ -331,14 +331,10 @@ mod tests {
     use crate::admin::watch::Exits;
     use crate::clock::Time;
     use crate::delivery::Standing;
+    use crate::journal::testing::total;
     use crate::journal::{JournalHealth, Seq, TrailEntry};
     use crate::outcome::{DeadCode, DeadLetter, Stage};
     use crate::relay::Status;
-
-    fn total(source: &str, label: &str, outcome: &str, reason: &str, count: u64) -> Total {
-        let [source, label, outcome, reason] = [source, label, outcome, reason].map(String::from);
-        Total { source, label, outcome, reason, count }
-    }
 
     /// The value of a series as it stands in the text.
     fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {

@@ -109,16 +109,10 @@ pub fn report(totals: &[Total], data: &DataHealth, since: String) -> DataReport 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::testing::total;
 
     #[test]
     fn a_replay_is_counted_by_its_name_over_all_sources() {
-        let total = |source: &str, label: &str, outcome: &str, reason: &str, count| Total {
-            source: source.into(),
-            label: label.into(),
-            outcome: outcome.into(),
-            reason: reason.into(),
-            count,
-        };
         let totals = [
             total("web", "march", "accepted", "", 10),
             total("app", "march", "accepted", "", 5),

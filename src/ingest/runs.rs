@@ -3,20 +3,14 @@
 //!
 //! Not here: what a replay is ([`crate::guard::replay`]).
 
-use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::journal::Total;
+use crate::journal::{Labels, Total};
 use crate::spec::Replay;
-
-/// So many replays have a name of their own.
-const NAMES: usize = 1000;
-/// What all others are called.
-const OTHERS: &str = "others";
 
 /// The names that were seen, over restarts.
 #[derive(Debug, Default)]
-pub(super) struct Runs(Mutex<HashSet<String>>);
+pub(super) struct Runs(Mutex<Labels>);
 
 impl Runs {
     /// The names that the journal counts by.
@@ -28,14 +22,7 @@ impl Runs {
     pub(super) fn counted(&self, replay: Option<Replay>) -> Option<Replay> {
         let Some(Replay::Flagged { label: Some(label) }) = replay else { return replay };
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let label = if names.contains(&label) {
-            label
-        } else if names.len() < NAMES {
-            names.insert(label.clone());
-            label
-        } else {
-            OTHERS.to_owned()
-        };
+        let label = names.counted(label);
         Some(Replay::Flagged { label: Some(label) })
     }
 }
@@ -43,6 +30,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::testing::total;
 
     fn named(name: &str) -> Option<Replay> {
         Some(Replay::Flagged { label: Some(name.into()) })
@@ -50,19 +38,13 @@ mod tests {
 
     #[test]
     fn names_of_replays_have_an_end_and_known_ones_stay() {
-        let total = Total {
-            source: "web".into(),
-            label: "june".into(),
-            outcome: "accepted".into(),
-            reason: String::new(),
-            count: 1,
-        };
+        let total = total("web", "june", "accepted", "", 1);
         let runs = Runs::of(vec![total]);
-        for number in 1..NAMES {
+        for number in 1..Labels::MOST {
             let name = number.to_string();
             assert_eq!(runs.counted(named(&name)), named(&name));
         }
-        assert_eq!(runs.counted(named("one more")), named(OTHERS));
+        assert_eq!(runs.counted(named("one more")), named(Labels::OTHERS));
         assert_eq!(runs.counted(named("june")), named("june"));
         for unnamed in [None, Some(Replay::ReceivedAge), Some(Replay::Flagged { label: None })] {
             assert_eq!(runs.counted(unnamed.clone()), unnamed);

@@ -11,8 +11,11 @@
 //! Not here: what a call means ([`crate::spec`]), when a deferred event is tried again
 //! ([`crate::delivery`]).
 
+mod labels;
 pub mod sqlite;
 mod window;
+
+pub(crate) use labels::Labels;
 
 #[cfg(test)]
 mod contract;

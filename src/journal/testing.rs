@@ -1,6 +1,12 @@
-//! Journals for the unit tests of stages that only look facts up.
+//! For unit tests of others: a journal for stages that only look facts up, counters for those who read them.
 
 use super::*;
+
+/// A counter.
+pub(crate) fn total(source: &str, label: &str, outcome: &str, reason: &str, count: u64) -> Total {
+    let [source, label, outcome, reason] = [source, label, outcome, reason].map(String::from);
+    Total { source, label, outcome, reason, count }
+}
 
 /// Remembers nothing and accepts nothing: for tests in which facts are unsettled all the time.
 pub(crate) struct ForgetfulJournal;

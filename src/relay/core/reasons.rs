@@ -2,21 +2,15 @@
 //! may make them of what an event says. So there is an end to them; what comes after shares one name.
 //! The trail, which forgets, keeps every word.
 
-use std::collections::HashSet;
-
-use crate::journal::Total;
+use crate::journal::{Labels, Total};
 use crate::outcome::{DropReason, Outcome};
 
-/// So many reasons are counted by themselves.
-const REASONS: usize = 1000;
-/// So many characters of them.
+/// So many characters of a reason count.
 const CHARACTERS: usize = 100;
-/// What all others are called.
-const OTHERS: &str = "others";
 
 /// The reasons that were seen, over restarts.
 #[derive(Debug, Default)]
-pub(super) struct Reasons(HashSet<String>);
+pub(super) struct Reasons(Labels);
 
 impl Reasons {
     /// The reasons that the journal counts by.
@@ -31,20 +25,14 @@ impl Reasons {
         if let Some((at, _)) = reason.char_indices().nth(CHARACTERS) {
             reason.truncate(at);
         }
-        if self.0.contains(reason.as_str()) {
-            return;
-        }
-        if self.0.len() < REASONS {
-            self.0.insert(reason.clone());
-        } else {
-            OTHERS.clone_into(reason);
-        }
+        *reason = self.0.counted(std::mem::take(reason));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::testing::total;
 
     fn counted(reasons: &mut Reasons, text: &str) -> String {
         let mut outcome = Outcome::Dropped(DropReason::Script(text.into()));
@@ -54,19 +42,13 @@ mod tests {
 
     #[test]
     fn reasons_of_scripts_have_an_end_and_known_ones_stay() {
-        let total = Total {
-            source: "web".into(),
-            label: String::new(),
-            outcome: "dropped".into(),
-            reason: "internal".into(),
-            count: 1,
-        };
+        let total = total("web", "", "dropped", "internal", 1);
         let mut reasons = Reasons::of(vec![total]);
-        for number in 1..REASONS {
+        for number in 1..Labels::MOST {
             let reason = format!("order {number}");
             assert_eq!(counted(&mut reasons, &reason), reason);
         }
-        assert_eq!(counted(&mut reasons, "one more"), OTHERS);
+        assert_eq!(counted(&mut reasons, "one more"), Labels::OTHERS);
         assert_eq!(counted(&mut reasons, "internal"), "internal");
         let mut ours = Outcome::Dropped(DropReason::OptedOut);
         reasons.bound(&mut ours);
