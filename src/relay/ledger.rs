@@ -315,9 +315,22 @@ impl Unsettled {
         held.filter_map(|progress| progress.subject.anonymous.clone())
     }
 
+    /// What is told about it, but for how it ends.
+    fn report(&self, seq: Seq) -> Report {
+        Report {
+            seq,
+            trail: TrailEntry::default(),
+            letter: None,
+            exit: self.origin.exit,
+            happened_at: self.origin.happened_at,
+            first: self.place != Place::Deferred,
+            parts: self.decided(),
+            checks: Arc::clone(&self.checks),
+        }
+    }
+
     fn defer(mut self, seq: Seq, postponed: Postponed, now: Time) -> (Change, Report) {
-        let first = self.place != Place::Deferred;
-        let parts = self.decided();
+        let report = self.report(seq);
         let keys = match postponed.why {
             Why::Retry => self.keys.iter().map(|key| key.to_string()).collect(),
             Why::Held => self.held_for().map(|anonymous| held_key(&anonymous)).collect(),
@@ -350,24 +363,11 @@ impl Unsettled {
             error: postponed.error,
             facts: self.taught,
         };
-        (
-            Change::Defer(deferral),
-            Report {
-                seq,
-                trail: self.trail,
-                letter: None,
-                exit: self.origin.exit,
-                happened_at: self.origin.happened_at,
-                first,
-                parts,
-                checks: self.checks,
-            },
-        )
+        (Change::Defer(deferral), Report { trail: self.trail, ..report })
     }
 
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
-        let first = self.place != Place::Deferred;
-        let parts = self.decided();
+        let report = self.report(seq);
         let outcome = self.outcome();
         self.trail.at = now;
         outcome.label().clone_into(&mut self.trail.outcome);
@@ -376,16 +376,7 @@ impl Unsettled {
             Outcome::DeadLettered(letter) => Some(letter.clone()),
             _ => None,
         };
-        let report = Report {
-            seq,
-            trail: self.trail.clone(),
-            letter,
-            exit: self.origin.exit,
-            happened_at: self.origin.happened_at,
-            first,
-            parts,
-            checks: self.checks,
-        };
+        let report = Report { trail: self.trail.clone(), letter, ..report };
         let settlement =
             Settlement { seq, place: self.place, outcome, facts: self.taught, trail: self.trail };
         (Change::Settle(settlement), report)
