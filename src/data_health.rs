@@ -256,6 +256,9 @@ impl DataHealth {
                 two_ids = other && !std::mem::replace(&mut owner.has_two_ids, true);
             }
         }
+        if !(out_of_order || two_emails || two_ids) {
+            return;
+        }
         self.add(source, run, |figures| {
             figures.purchases_out_of_order += u64::from(out_of_order);
             figures.people_with_two_emails += u64::from(two_emails);
