@@ -29,9 +29,11 @@ pub use body::Body;
 pub(crate) use cors::cors;
 pub use error::IngestError;
 pub use head::{RequestHead, Surface};
-pub(crate) use http::{batch, ignored, picture, segment_settings, single, source_config, webhook};
+pub(crate) use http::{
+    batch, ignored, picture, refuse, segment_settings, single, source_config, webhook,
+};
 pub(crate) use measure::measured;
-pub use measure::{METRIC_EVENTS, METRIC_REQUESTS};
+pub use measure::{METRIC_EVENTS, METRIC_REFUSED, METRIC_REQUESTS};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,7 +49,7 @@ use crate::config::Config;
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
 use crate::spec::{Arrival, Call, Fingerprint, Ingress, RawCall, Replay, Sketch};
-use body::Places;
+use body::Rooms;
 use credentials::{Covered, Credentials, Keyring, Opened, Signable};
 use measure::Refusals;
 use query::Query;
@@ -70,7 +72,7 @@ pub struct Intake {
     keyring: Keyring,
     on_loopback: bool,
     shown_headers: Vec<HeaderName>,
-    places: Places,
+    rooms: Rooms,
     refusals: Refusals,
     runs: Runs,
 }
@@ -86,6 +88,8 @@ pub struct Admission {
     headers: BTreeMap<String, String>,
     encoding_is_known: bool,
     limit: usize,
+    /// Whether the head brings a secret of the source.
+    has_secret: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,6 +103,11 @@ impl Admission {
     /// How large the body may be, in bytes, before and after inflating.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Whether the request brings a secret, so that it is no stranger's.
+    pub fn has_secret(&self) -> bool {
+        self.has_secret
     }
 }
 
@@ -127,7 +136,7 @@ impl Intake {
                 .filter_map(shown)
                 .filter(|name| !SECRET_HEADERS.contains(&name.as_str()))
                 .collect(),
-            places: Places::default(),
+            rooms: Rooms::default(),
             refusals: Refusals::default(),
             runs: Runs::of(journal.totals()),
             config,
@@ -167,7 +176,10 @@ impl Intake {
                 (Packing::Batch, source, false, limits.max_body_bytes)
             }
         };
+        let has_secret =
+            trusted || source.is_some_and(|source| self.keyring.has_token(source, &credentials));
         Ok(Admission {
+            has_secret,
             packing,
             source,
             trusted,
@@ -195,7 +207,8 @@ impl Intake {
             Ok(plain) => self.take_apart(admission, &plain)?,
             // Large, or inflates to something large: not on the thread that serves the others.
             Err(IngestError::BodyTooLarge(_)) => {
-                self.places.give(&mut body).await?;
+                let plain = admission.limit.saturating_add(body.bytes.len());
+                self.rooms.give(&mut body, plain, admission.has_secret).await?;
                 let (intake, sent) = (Arc::clone(self), body.bytes.clone());
                 let work = move || {
                     let plain = body::inflate(&sent, admission.limit)?;
@@ -326,14 +339,15 @@ impl Intake {
             if trust == Covered::FirstElement && at == 0 {
                 Arc::make_mut(&mut arrival).trusted = true;
             }
-            let sketch = Sketch::of(&element);
-            let fingerprint = Fingerprint::of(&arrival, &element, sketch.as_ref());
-            let replay =
-                replay::at_acceptance(guard, ingress, accepted_at, flag.clone(), sketch.as_ref());
+            let (fingerprint, replay) = Sketch::read(&element, |sketch| {
+                let fingerprint = Fingerprint::of(&arrival, &element, sketch);
+                let flag = flag.clone();
+                let replay = replay::at_acceptance(guard, ingress, accepted_at, flag, sketch);
+                (fingerprint, replay)
+            });
             if replay.is_some() {
                 Arc::make_mut(&mut arrival).replay = self.runs.counted(replay);
             }
-            drop(sketch);
             let key = fingerprint.dedupe_key(&source.name);
             Accepted { key, call: RawCall::known(arrival, element, fingerprint) }
         };

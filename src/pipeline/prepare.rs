@@ -8,7 +8,7 @@ use crate::config::{Config, SourceConfig};
 use crate::contract::Violation;
 use crate::guard::{self, Action, Case, Kind};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
-use crate::spec::{self, Arrival, Call, Event, RawCall, Replay};
+use crate::spec::{self, Arrival, Call, Event, RawCall, Replay, ids};
 use crate::transform::{Context, Made, Runner, Scripted, StageTrace};
 
 /// Runs the pure stages on one call.
@@ -77,10 +77,13 @@ fn prepare_with(
     };
     let event = match spec::normalise(&mut call, source.kind) {
         Ok(event) => event,
-        Err(letter) => return over(origin, Outcome::DeadLettered(letter)),
+        Err(letter) => {
+            tell_what_can_be_told(&mut origin, &mut call, runner);
+            return over(origin, Outcome::DeadLettered(letter));
+        }
     };
     origin.message_id = event.message_id().to_owned();
-    origin.event = title(&event);
+    origin.event = title(event.call(), event.name());
     let canonical = event.name().map(|name| runner.canonical(name)).unwrap_or_default();
     let is_live = call.arrival.replay.is_none();
     origin.happened_at = is_live.then(|| event.time().age_basis());
@@ -108,13 +111,25 @@ fn prepare_with(
 }
 
 /// Type and name of an event, as in `track Order Completed`.
-fn title(event: &Event) -> String {
-    match event.name() {
-        Some(name) => {
-            format!("{} {}", event.call().as_str(), name.chars().take(100).collect::<String>())
-        }
-        None => event.call().as_str().to_owned(),
+fn title(call: Call, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{} {}", call.as_str(), name.chars().take(100).collect::<String>()),
+        None => call.as_str().to_owned(),
     }
+}
+
+/// An event that cannot be one, because a field of it is wrong, still has a message id and a name for
+/// who looks for it, and may be an exit event whose loss must be noticed.
+fn tell_what_can_be_told(origin: &mut Origin, call: &mut RawCall, runner: &Runner) {
+    let said = call.arrival.call;
+    let Some(fields) = call.fields() else { return };
+    let text = |name: &str| fields.get(name).and_then(ids::text_id);
+    origin.message_id = text("messageId").unwrap_or_default();
+    let Some(kind) = said.or_else(|| Call::from_name(&text("type")?)) else { return };
+    let name = text("event").or_else(|| text("name"));
+    let canonical = name.as_deref().map(|name| runner.canonical(name)).unwrap_or_default();
+    origin.event = title(kind, name.as_deref());
+    origin.exit = Kind::of(kind, &canonical) == Kind::Exit;
 }
 
 fn script_context(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::mend::mend;
 use super::{Call, Fingerprint, Object, Sketch};
 use crate::clock::Time;
 
@@ -176,8 +177,9 @@ impl RawCall {
 
     /// What identifies this call.
     pub fn fingerprint(&mut self) -> Fingerprint {
-        let find_out =
-            || Fingerprint::of(&self.arrival, &self.body, Sketch::of(&self.body).as_ref());
+        let find_out = || {
+            Sketch::read(&self.body, |sketch| Fingerprint::of(&self.arrival, &self.body, sketch))
+        };
         *self.fingerprint.get_or_insert_with(find_out)
     }
 
@@ -202,9 +204,19 @@ impl RawCall {
 
 /// Messages carry positions, never content.
 fn parse(body: &[u8]) -> Result<Object, String> {
-    match serde_json::from_slice::<Value>(body) {
+    let read = serde_json::from_slice::<Value>(body);
+    let read = match (read, mend(body)) {
+        (Err(_), Some(mended)) => serde_json::from_slice(&mended),
+        (read, _) => read,
+    };
+    match read {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => Err(format!("it is {}, not an object", super::json_kind(&other))),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(match error.to_string() {
+            deep if deep.starts_with("recursion limit exceeded") => {
+                "it is nested more than 128 levels deep".into()
+            }
+            problem => problem,
+        }),
     }
 }

@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Arrival, Sketch};
+use super::{Arrival, Call, Sketch};
 
 /// 128 bits of a SHA-256 over a call as it arrived.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -16,7 +16,7 @@ impl Fingerprint {
     /// Of a call with this body; `sketch` is what can be read in it.
     pub fn of(arrival: &Arrival, body: &[u8], sketch: Option<&Sketch<'_>>) -> Self {
         match sketch {
-            Some(fields @ Sketch::Object(_)) => Self::of_fields(arrival, fields),
+            Some(fields) if is_call(arrival, fields) => Self::of_fields(arrival, fields),
             _ => Self::of_bytes(body),
         }
     }
@@ -44,7 +44,7 @@ impl Fingerprint {
         {
             feed(&mut hash, traits);
         }
-        if !matches!(fields.get("messageId"), Some(Sketch::Text(_) | Sketch::Number(_))) {
+        if !has_message_id(fields) {
             // Without a message id only time tells two equal calls apart.
             for name in ["timestamp", "originalTimestamp"] {
                 hash.update([2]);
@@ -54,7 +54,7 @@ impl Fingerprint {
         Self::finish(hash)
     }
 
-    /// Of bytes that are no JSON object.
+    /// Of bytes that are no call: all of them count, since nobody knows what in them matters.
     fn of_bytes(bytes: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"raw\0");
@@ -101,6 +101,21 @@ impl Fingerprint {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize()[..16]);
         Self(u128::from_be_bytes(bytes))
+    }
+}
+
+/// Whether it can be said which fields of it matter: it is an object whose type is known.
+fn is_call(arrival: &Arrival, fields: &Sketch<'_>) -> bool {
+    let named = || fields.get("type").and_then(Sketch::as_str).and_then(Call::from_name);
+    matches!(fields, Sketch::Object(_)) && (arrival.call.is_some() || named().is_some())
+}
+
+/// A blank message id is none, here as for everybody behind.
+fn has_message_id(fields: &Sketch<'_>) -> bool {
+    match fields.get("messageId") {
+        Some(Sketch::Text(id)) => !id.trim().is_empty(),
+        Some(Sketch::Number(_)) => true,
+        _ => false,
     }
 }
 

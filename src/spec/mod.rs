@@ -11,6 +11,7 @@ mod arrival;
 mod event;
 mod fingerprint;
 pub mod ids;
+mod mend;
 pub mod names;
 mod object;
 pub mod personal;
@@ -88,9 +89,22 @@ pub fn normalise(call: &mut RawCall, vendor: Vendor) -> Result<Event, DeadLetter
         fields.insert("messageId".into(), Value::String(fingerprint.message_id()));
     }
     fields.insert("type".into(), Value::String(kind.as_str().into()));
+    keep_unreadable_time(&times, &mut fields);
     fields.insert("timestamp".into(), Value::String(times.event.at.to_string()));
     fields.insert("receivedAt".into(), Value::String(times.received_at.to_string()));
     Ok(Event::new(kind, fields, times.event, times.received_at, fingerprint))
+}
+
+/// A stated time that nobody can read is kept under its old name, so that a script can: the time of
+/// receipt stands in its place.
+fn keep_unreadable_time(times: &timestamp::Times, fields: &mut Object) {
+    if times.event.origin == TimeOrigin::Received
+        && !fields.contains_key("originalTimestamp")
+        && let Some(stated @ Value::String(text)) = field(fields, "timestamp")
+        && !text.trim().is_empty()
+    {
+        fields.insert("originalTimestamp".into(), stated.clone());
+    }
 }
 
 /// The type of a call: what its path says, else its `type`.
@@ -117,11 +131,16 @@ fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// `null` is absent; anything else that is not an object cannot be mapped.
+/// `null` and an empty list are absent; anything else that is not an object cannot be mapped.
 fn expect_object(fields: &mut Object, name: &str) -> Result<(), DeadLetter> {
     match field(fields, name) {
         None | Some(Value::Object(_)) => Ok(()),
         Some(Value::Null) => {
+            fields.shift_remove(name);
+            Ok(())
+        }
+        // What PHP makes of a map without entries.
+        Some(Value::Array(items)) if items.is_empty() => {
             fields.shift_remove(name);
             Ok(())
         }

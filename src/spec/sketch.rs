@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::mend::mend;
+
 /// The name under which serde_json hands over a number that fits no integer, with its text.
 const NUMBER: &str = "$serde_json::private::Number";
 
@@ -34,6 +36,16 @@ impl<'a> Sketch<'a> {
     /// Reads `bytes`, where they are JSON.
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+
+    /// Reads `bytes` and hands the sketch on, `None` where they are no JSON, also not when mended.
+    pub fn read<R>(bytes: &[u8], then: impl FnOnce(Option<&Sketch<'_>>) -> R) -> R {
+        if let Some(sketch) = Sketch::of(bytes) {
+            return then(Some(&sketch));
+        }
+        let mended = mend(bytes);
+        let sketch = mended.as_deref().and_then(Sketch::of);
+        then(sketch.as_ref())
     }
 
     /// The member of an object with this name.

@@ -89,6 +89,20 @@ fn times_are_read_in_every_dialect_of_the_senders() {
         (json!("03/14/2026"), Some("2026-03-14T00:00:00.000Z")),
         (json!("May 15 2024"), Some("2024-05-15T00:00:00.000Z")),
         (json!("1955-01-01"), Some("1955-01-01T00:00:00.000Z")),
+        (json!("2026-03-14 09:26:53 UTC"), Some("2026-03-14T09:26:53.000Z")),
+        (json!("2026-03-14 15:26:53 +0600"), Some("2026-03-14T09:26:53.000Z")),
+        (json!("2026-03-14 04:26:53.25 -0500 EST"), Some("2026-03-14T09:26:53.250Z")),
+        (json!("2026-03-14 09:26:53.589 +0000 UTC"), Some("2026-03-14T09:26:53.589Z")),
+        (json!("2026/03/14 09:26:53"), Some("2026-03-14T09:26:53.000Z")),
+        (json!("3/14/2026, 9:26:53 AM"), Some("2026-03-14T09:26:53.000Z")),
+        (json!("3/14/2026, 9:26:53\u{202f}PM"), Some("2026-03-14T21:26:53.000Z")),
+        (json!("Sat Mar 14 09:26:53 2026"), Some("2026-03-14T09:26:53.000Z")),
+        (json!("Sat Mar 14 09:26:53 UTC 2026"), Some("2026-03-14T09:26:53.000Z")),
+        (
+            json!("Sat Mar 14 2026 10:26:53 GMT+0100 (Central European Standard Time)"),
+            Some("2026-03-14T09:26:53.000Z"),
+        ),
+        (json!("2026-03-14 09:26:53 CST"), None),
         (json!("yesterday"), None),
         (json!("2024"), None),
         (json!(""), None),
@@ -137,6 +151,54 @@ fn a_retry_is_the_same_message_and_a_sibling_with_its_id_is_not() {
     let sibling = json!({"type": "track", "messageId": "m", "event": "A", "userId": "u", "properties": {"x": 2, "y": 2}});
     assert_eq!(key(first.clone()), key(retry));
     assert_ne!(key(first), key(sibling));
+}
+
+#[test]
+fn what_is_no_call_is_the_same_message_only_when_all_of_it_is_the_same() {
+    let key = |body: Value| raw(arrival(Ingress::Webhook), &body).fingerprint().dedupe_key("web");
+    let wrapped = |id: &str| json!({"payload": {"type": "track", "event": "E", "messageId": id}});
+    assert_ne!(key(wrapped("1")), key(wrapped("2")));
+    assert_eq!(key(wrapped("1")), key(wrapped("1")));
+    assert_ne!(key(json!({"type": "record", "x": 1})), key(json!({"type": "record", "x": 2})));
+}
+
+#[test]
+fn a_blank_message_id_does_not_make_two_events_one() {
+    let at = |id: Value, second: u8| {
+        let time = format!("2026-03-14T09:00:0{second}Z");
+        let body = json!({"type": "track", "messageId": id, "userId": "u", "event": "E",
+            "timestamp": time});
+        raw(arrival(Ingress::Webhook), &body).fingerprint().dedupe_key("web")
+    };
+    for blank in [json!(""), json!("  "), json!(null)] {
+        assert_ne!(at(blank.clone(), 1), at(blank, 2));
+    }
+    assert_eq!(at(json!("m"), 1), at(json!("m"), 2));
+}
+
+#[test]
+fn half_an_emoji_costs_a_character_and_not_the_event() {
+    let body = br#"{"type":"track","event":"Hi \ud83d","userId":"u","messageId":"m"}"#;
+    let mut call = RawCall::new(arrival(Ingress::Webhook), body.to_vec().into());
+    let event = normalise(&mut call, Vendor::Segment).unwrap();
+    assert_eq!(event.name(), Some("Hi \u{fffd}"));
+    assert_eq!(event.message_id(), "m");
+}
+
+#[test]
+fn an_empty_list_is_no_map_without_entries() {
+    let body = json!({"type": "track", "event": "E", "userId": "u", "context": [],
+        "properties": [], "traits": [], "integrations": []});
+    let event = event(Vendor::Segment, Ingress::Webhook, body);
+    assert!(event.properties().is_none() && event.context().is_none());
+}
+
+#[test]
+fn a_time_that_nobody_can_read_is_kept_for_the_scripts() {
+    let body = json!({"type": "track", "event": "E", "userId": "u", "timestamp": "last Tuesday"});
+    let event = event(Vendor::Segment, Ingress::Webhook, body);
+    assert_eq!(event.time().origin, TimeOrigin::Received);
+    assert_eq!(event.fields()["originalTimestamp"], "last Tuesday");
 }
 
 #[test]
@@ -191,6 +253,7 @@ fn what_is_no_event_says_why() {
             DeadCode::InvalidEvent,
             "properties must be an object",
         ),
+        (json!({"type": "track", "context": [1]}), DeadCode::InvalidEvent, "must be an object"),
         (json!(42), DeadCode::InvalidJson, "it is a number, not an object"),
     ];
     for (body, code, words) in table {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -80,7 +81,7 @@ fn given(
 
 /// Reads a time in any dialect that senders use: ISO 8601 with or without a zone (none is UTC),
 /// seconds, milliseconds, microseconds or nanoseconds since the epoch as a number or as digits,
-/// RFC 2822, `MM/DD/YYYY`, `May 15 2024`.
+/// RFC 2822, `MM/DD/YYYY`, `May 15 2024`, and what Ruby, Go, C and JavaScript print.
 pub fn parse(value: &Value) -> Option<Time> {
     match value {
         Value::String(text) => parse_text(text.trim()),
@@ -91,7 +92,7 @@ pub fn parse(value: &Value) -> Option<Time> {
 
 /// Reads a time from a text; see [`parse`].
 pub fn parse_text(text: &str) -> Option<Time> {
-    if text.is_empty() || text.len() > 64 {
+    if text.is_empty() || text.len() > 100 {
         return None;
     }
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
@@ -109,13 +110,52 @@ pub fn parse_text(text: &str) -> Option<Time> {
     if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
         return Some(Time::from_millis(at.timestamp().as_millisecond()));
     }
-    parse_written_out(text)
+    // JavaScript says the zone a second time, in brackets, and puts narrow spaces before AM and PM.
+    let text = text.split(" (").next().unwrap_or(text).replace(['\u{202f}', '\u{a0}'], " ");
+    parse_with_zone(&text).or_else(|| parse_written_out(&text))
+}
+
+/// What programs print of a time with its zone: `2026-03-14 09:26:53 +0000` (Ruby), the same with a
+/// name behind (Go), `Sat Mar 14 2026 09:26:53 GMT+0000` (JavaScript). The name of a zone alone says
+/// nothing, unless it is UTC's: there are three `CST`.
+fn parse_with_zone(text: &str) -> Option<Time> {
+    const FORMATS: [&str; 5] = [
+        "%Y-%m-%d %H:%M:%S%.f %z",
+        "%Y/%m/%d %H:%M:%S%.f %z",
+        "%a %b %d %Y %H:%M:%S GMT%z",
+        "%a %b %d %H:%M:%S %z %Y",
+        "%m/%d/%Y %H:%M:%S %z",
+    ];
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_offset = |word: &str| word.starts_with(['+', '-']) && word.len() >= 3;
+    let is_name = |word: &str| {
+        (1..=5).contains(&word.len()) && word.bytes().all(|letter| letter.is_ascii_uppercase())
+    };
+    let mut kept: Vec<&str> = Vec::with_capacity(words.len());
+    for word in words {
+        match word {
+            name if is_name(name) && kept.last().is_some_and(|before| is_offset(before)) => {}
+            "UTC" | "GMT" | "Z" => kept.push("+0000"),
+            other => kept.push(other),
+        }
+    }
+    let text = kept.join(" ");
+    let read = |format: &&str| BrokenDownTime::parse(format, &text).ok()?.to_timestamp().ok();
+    FORMATS.iter().find_map(read).map(|at| Time::from_millis(at.as_millisecond()))
 }
 
 /// The dialects that JavaScript's `Date` reads and people write.
 fn parse_written_out(text: &str) -> Option<Time> {
-    const WITH_TIME: [&str; 4] =
-        ["%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%b %d, %Y %H:%M:%S", "%b %d %Y %H:%M:%S"];
+    const WITH_TIME: [&str; 8] = [
+        "%m/%d/%Y %H:%M:%S",
+        "%m/%d/%Y %H:%M",
+        "%m/%d/%Y, %I:%M:%S %p",
+        "%m/%d/%Y, %H:%M:%S",
+        "%Y/%m/%d %H:%M:%S%.f",
+        "%b %d, %Y %H:%M:%S",
+        "%b %d %Y %H:%M:%S",
+        "%a %b %d %H:%M:%S %Y",
+    ];
     const DATES: [&str; 8] = [
         "%m/%d/%Y",
         "%Y/%m/%d",

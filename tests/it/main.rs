@@ -12,6 +12,7 @@ mod crash;
 mod delivery;
 mod docs;
 mod fixtures;
+mod input;
 mod misfires;
 mod offline;
 mod relay;
