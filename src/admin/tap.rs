@@ -25,8 +25,11 @@ use crate::transform::{Bundle, Runner, StageTrace};
 
 /// Lines that wait for a client.
 const LINES: usize = 64;
-/// How often a silent listener looks whether its client is still there.
+/// How long nothing is said at most. An empty line is sent then: only who writes learns that nobody
+/// reads any more.
 const BEAT: Duration = Duration::from_millis(500);
+/// Events that are not shown, after which an empty line is sent too.
+const UNSHOWN: usize = 500;
 /// The rest of this time goes to the path: at most 500 events a second are worked out.
 const BREATH: Duration = Duration::from_millis(2);
 /// As on the script threads.
@@ -90,7 +93,7 @@ pub struct Tapped {
 }
 
 /// Begins to listen; lines of JSON come out until the other end is dropped. A line
-/// `{"missed": 7}` says how many events passed unseen.
+/// `{"missed": 7}` says how many events passed unseen, an empty one says nothing.
 ///
 /// # Errors
 /// Too many listen already.
@@ -112,15 +115,26 @@ fn listen(
     tell: &mpsc::Sender<Bytes>,
     mut show: impl FnMut(&Passed) -> Option<Value>,
 ) {
+    let mut unshown = 0;
     while !tell.is_closed() {
         let line = match listener.next(BEAT) {
             Heard::Event(passed) => show(&passed),
-            Heard::Silence => None,
+            Heard::Silence => {
+                unshown = UNSHOWN;
+                None
+            }
             Heard::End => return,
         };
         let missed = listener.take_missed();
         let missed = (missed > 0).then(|| json!({ "missed": missed }));
-        for line in missed.into_iter().chain(line) {
+        let mut lines: Vec<String> =
+            missed.into_iter().chain(line).map(|line| line.to_string()).collect();
+        unshown = if lines.is_empty() { unshown + 1 } else { 0 };
+        if unshown > UNSHOWN {
+            lines.push(String::new());
+            unshown = 0;
+        }
+        for line in lines {
             if tell.blocking_send(format!("{line}\n").into()).is_err() {
                 return;
             }
