@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix_web::dev::{Server as Running, ServerHandle};
 use actix_web::http::header;
 use actix_web::middleware::{NormalizePath, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, Resource, ResponseError, guard, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, guard, web};
 use serde_json::json;
 
 use crate::config::Config;
@@ -139,9 +139,10 @@ fn webhook_routes(app: &mut web::ServiceConfig) {
             .route(web::post().to(ingest::webhook))
             .route(web::put().to(ingest::webhook))
             .route(web::patch().to(ingest::webhook))
-            .default_service(web::to(|| {
+            .default_service(web::to(|request| {
                 // RudderStack offers GET and DELETE, and sends only properties in the query then.
                 not_allowed(
+                    request,
                     "POST, PUT, PATCH",
                     "a webhook needs POST, PUT or PATCH: with GET and DELETE the event itself is not sent; change the method in the destination's settings",
                 )
@@ -173,7 +174,8 @@ fn sdk_routes(app: &mut web::ServiceConfig) {
     ));
     // `import` is what the Ruby and Java SDKs of Segment call their batches; `beacon` is where
     // RudderStack's browser SDK sends when a page is closed, with the key in the query.
-    for path in ["/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"] {
+    // `/b` is where the Kotlin and Swift SDKs send when their host is given without `/v1`.
+    for path in ["/v1/batch", "/v1/b", "/b", "/v1/import", "/beacon/v1/batch"] {
         app.service(post(path).route(web::post().to(ingest::batch)));
     }
 }
@@ -198,7 +200,7 @@ fn browser_routes(app: &mut web::ServiceConfig) {
         for path in [format!("/v1/pixel/{name}"), format!("/pixel/v1/{name}")] {
             // By GET only: who asks for the head of a picture has opened no mail.
             let picture = move |request, intake| ingest::picture(call, request, intake);
-            let refused = || not_allowed("GET", "a pixel is loaded by GET");
+            let refused = |request| not_allowed(request, "GET", "a pixel is loaded by GET");
             let route = web::get().to(picture);
             app.service(web::resource(path).route(route).default_service(web::to(refused)));
         }
@@ -207,8 +209,9 @@ fn browser_routes(app: &mut web::ServiceConfig) {
 
 /// A path that only takes POST; the route itself is still to be added.
 fn post(path: &str) -> Resource {
-    web::resource(path)
-        .default_service(web::to(|| not_allowed("POST", "this path takes events by POST only")))
+    web::resource(path).default_service(web::to(|request| {
+        not_allowed(request, "POST", "this path takes events by POST only")
+    }))
 }
 
 /// A path that is only read.
@@ -219,19 +222,24 @@ where
     F::Output: actix_web::Responder + 'static,
 {
     let reads = guard::Any(guard::Get()).or(guard::Head());
-    web::resource(path)
-        .route(web::route().guard(reads).to(handler))
-        .default_service(web::to(|| not_allowed("GET, HEAD", "this path is only read, by GET")))
+    web::resource(path).route(web::route().guard(reads).to(handler)).default_service(web::to(
+        |request| not_allowed(request, "GET, HEAD", "this path is only read, by GET"),
+    ))
 }
 
-async fn not_allowed(allowed: &'static str, message: &'static str) -> HttpResponse {
-    let mut response = IngestError::MethodNotAllowed(message).error_response();
+async fn not_allowed(
+    request: HttpRequest,
+    allowed: &'static str,
+    message: &'static str,
+) -> HttpResponse {
+    let mut response = ingest::refuse(&request, &IngestError::MethodNotAllowed(message));
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
     response
 }
 
-async fn no_such_path() -> Result<HttpResponse, IngestError> {
-    Err(IngestError::NotFound)
+/// Nothing is served here.
+pub(crate) async fn no_such_path(request: HttpRequest) -> HttpResponse {
+    ingest::refuse(&request, &IngestError::NotFound)
 }
 
 async fn welcome() -> HttpResponse {

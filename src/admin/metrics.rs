@@ -18,7 +18,7 @@ use super::contracts::{Compared, Kept};
 use crate::data_health::{AGES, FINDINGS};
 use crate::guard::Class;
 use crate::identity::Notice;
-use crate::ingest::{METRIC_EVENTS, METRIC_REQUESTS};
+use crate::ingest::{METRIC_EVENTS, METRIC_REFUSED, METRIC_REQUESTS};
 use crate::journal::{Pending, Total};
 use crate::relay::Report;
 
@@ -65,6 +65,7 @@ impl ProcessMetrics {
             // From zero on: the first one must be a rise.
             counter!(CONTESTED).increment(0);
             describe_counter!(METRIC_REQUESTS, "Requests to the listener for events, since the start.");
+            describe_counter!(METRIC_REFUSED, "Requests that were refused, by source and code.");
             describe_counter!(METRIC_EVENTS, "Events in requests that were taken, repeated ones too, since the start.");
             describe_histogram!(AGE, "How old events are when they come in, replays left out, since the start.");
             describe_counter!(CLASSES, "Events that ended or went out of line, by the guard's class and action, since the start.");

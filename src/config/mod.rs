@@ -155,8 +155,8 @@ impl Default for CustomerIoConfig {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
-    /// Largest body on the SDK paths, in bytes, before and after inflating. Default: 4,096,000,
-    /// RudderStack's limit.
+    /// Largest body on the SDK paths, in bytes, before and after inflating. Default: 4 MiB, the
+    /// largest of the SDKs' own limits.
     pub max_body_bytes: usize,
     /// Largest body on webhook paths, in bytes, before and after inflating: a vendor drops a batch
     /// for good when it is refused. Default: 32 MiB.
@@ -170,7 +170,7 @@ pub struct IngestConfig {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
-            max_body_bytes: 4_096_000,
+            max_body_bytes: 4 * 1024 * 1024,
             max_webhook_body_bytes: 32 * 1024 * 1024,
             body_deadline: Span::from_secs(30),
             headers: Vec::new(),

@@ -1,5 +1,5 @@
 //! From what the connection brings to plain bytes: a deadline, a size cap before and after
-//! inflating, a bound on how many large bodies are in memory at once, and never a look at the content
+//! inflating, a bound on how much of all bodies is in memory at once, and never a look at the content
 //! type (SDKs send JSON as `text/plain` and as `application/x-www-form-urlencoded`).
 
 use std::io::Read;
@@ -14,50 +14,82 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
 
-/// Bodies of more than this, in bytes, take one of the few places for large ones.
+/// Bodies of more than this, in bytes, are inflated and taken apart beside the threads that serve.
 pub(super) const SMALL: usize = 256 * 1024;
 
-/// How many large bodies may be in memory at once; the others wait before they are read on.
-const LARGE_AT_ONCE: usize = 16;
+/// How many bytes of bodies may be in memory at once for whoever brings a secret…
+const FOR_TRUSTED: usize = 512 << 20;
 
-/// How long a large body waits for its place: senders give up after 5 to 15 seconds.
+/// …and for everybody else: write keys are public, and signatures are checked when the body is there.
+/// What strangers send, or pretend to, cannot take the room of a webhook that has its token.
+const FOR_OTHERS: usize = 128 << 20;
+
+/// Room is given in pieces of this many bytes.
+const PIECE: usize = 1024;
+
+/// How long a body waits for its room: senders give up after 5 to 15 seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a client may send nothing in the middle of a body, while others wait for its room.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A body in memory, and its place among the large ones.
+/// A body in memory, and the room that it takes.
 pub struct Body {
     pub(super) bytes: Bytes,
-    place: Option<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, place: None }
+        Self { bytes, room: None }
     }
 }
 
-/// The places for large bodies.
-pub(super) struct Places(Arc<Semaphore>);
+/// The room for bodies, in memory.
+pub(super) struct Rooms {
+    trusted: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
 
-impl Default for Places {
+impl Default for Rooms {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
+        let room = |bytes| Arc::new(Semaphore::new(bytes / PIECE));
+        Self { trusted: room(FOR_TRUSTED), others: room(FOR_OTHERS) }
     }
 }
 
-impl Places {
-    /// Gives a body one of the places, unless it has one.
+impl Rooms {
+    /// Gives a body room for `bytes` in all; what it has counts. Whoever may need more than a little
+    /// takes it at once: bodies that each hold half of their room would wait for each other.
     ///
     /// # Errors
-    /// None became free in time.
-    pub(super) async fn give(&self, body: &mut Body) -> Result<(), IngestError> {
-        if body.place.is_some() {
+    /// There was none in time.
+    pub(super) async fn give(
+        &self,
+        body: &mut Body,
+        bytes: usize,
+        trusted: bool,
+    ) -> Result<(), IngestError> {
+        let (room, most) = match trusted {
+            true => (&self.trusted, FOR_TRUSTED),
+            false => (&self.others, FOR_OTHERS),
+        };
+        let has = body.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        // One body that may be larger than all the room gets all of it.
+        let missing = bytes.min(most).div_ceil(PIECE).saturating_sub(has);
+        if missing == 0 {
             return Ok(());
         }
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.0).acquire_owned()).await {
-            Ok(Ok(place)) => {
-                body.place = Some(place);
+        let pieces = u32::try_from(missing).unwrap_or(u32::MAX);
+        let more = Arc::clone(room).acquire_many_owned(pieces);
+        match tokio::time::timeout(PATIENCE, more).await {
+            Ok(Ok(more)) => {
+                match &mut body.room {
+                    Some(room) => room.merge(more),
+                    none => *none = Some(more),
+                }
                 Ok(())
             }
             Ok(Err(_)) | Err(_) => Err(IngestError::Busy),
@@ -65,43 +97,61 @@ impl Places {
     }
 }
 
-/// Reads a whole body of at most `limit` bytes, of which the client says that it has `announced`.
+/// What is known of a body before it is read.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    /// The bytes that the client announced.
+    pub(super) announced: Option<usize>,
+    /// How large it may be.
+    pub(super) limit: usize,
+    /// Whether a secret in the head vouches for it.
+    pub(super) trusted: bool,
+    /// How long it may take.
+    pub(super) deadline: Duration,
+}
+
+/// Reads a whole body.
 ///
 /// # Errors
-/// The body is too large, too slow, or ends early.
+/// The body is too large, too slow, or ends early, or there is no room for it.
 pub(super) async fn receive(
     payload: web::Payload,
-    announced: Option<usize>,
-    limit: usize,
-    deadline: Duration,
-    places: &Places,
+    expected: Expected,
+    rooms: &Rooms,
 ) -> Result<Body, IngestError> {
-    if announced.is_some_and(|length| length > limit) {
-        return Err(IngestError::BodyTooLarge(limit));
+    if expected.announced.is_some_and(|length| length > expected.limit) {
+        return Err(IngestError::BodyTooLarge(expected.limit));
     }
-    match tokio::time::timeout(deadline, collect(payload, limit, places)).await {
-        Ok(collected) => collected,
-        Err(_) => {
-            Err(IngestError::BodyTimeout(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)))
-        }
+    let too_slow = |deadline: Duration| {
+        IngestError::BodyTimeout(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX))
+    };
+    match tokio::time::timeout(expected.deadline, collect(payload, expected, rooms)).await {
+        Ok(Some(collected)) => collected,
+        Ok(None) => Err(too_slow(STANDSTILL.min(expected.deadline))),
+        Err(_) => Err(too_slow(expected.deadline)),
     }
 }
 
+/// `None`: the client stood still.
 async fn collect(
     mut payload: web::Payload,
-    limit: usize,
-    places: &Places,
-) -> Result<Body, IngestError> {
+    expected: Expected,
+    rooms: &Rooms,
+) -> Option<Result<Body, IngestError>> {
     let mut body = Body::from(Bytes::new());
     let mut collected = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| IngestError::IncompleteBody)?;
+    while let Some(chunk) = tokio::time::timeout(STANDSTILL, payload.next()).await.ok()? {
+        let Ok(chunk) = chunk else { return Some(Err(IngestError::IncompleteBody)) };
         let length = body.bytes.len() + collected.len() + chunk.len();
-        if length > limit {
-            return Err(IngestError::BodyTooLarge(limit));
+        if length > expected.limit {
+            return Some(Err(IngestError::BodyTooLarge(expected.limit)));
         }
-        if length > SMALL {
-            places.give(&mut body).await?;
+        let whole = expected.announced.unwrap_or(match length <= SMALL {
+            true => SMALL.min(expected.limit),
+            false => expected.limit,
+        });
+        if let Err(busy) = rooms.give(&mut body, whole.max(length), expected.trusted).await {
+            return Some(Err(busy));
         }
         if body.bytes.is_empty() && collected.is_empty() {
             // Most bodies are one chunk, which need not be copied.
@@ -116,7 +166,7 @@ async fn collect(
     if !collected.is_empty() {
         body.bytes = collected.freeze();
     }
-    Ok(body)
+    Some(Ok(body))
 }
 
 /// Inflates a gzip body to at most `limit` bytes; returns any other body, of at most that, as it is.
@@ -147,21 +197,38 @@ pub(super) fn inflate(body: &Bytes, limit: usize) -> Result<Bytes, IngestError> 
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
+    fn body() -> Body {
+        Body::from(Bytes::from_static(b"{}"))
+    }
+
     #[tokio::test]
-    async fn a_large_body_keeps_its_place_until_it_is_gone() {
-        let places = Places::default();
-        let body = || Body::from(Bytes::from_static(b"{}"));
-        let mut held: Vec<Body> = (0..LARGE_AT_ONCE).map(|_| body()).collect();
+    async fn a_body_keeps_its_room_until_it_is_gone() {
+        let rooms = Rooms::default();
+        let mut held: Vec<Body> = (0..4).map(|_| body()).collect();
         for one in &mut held {
-            places.give(one).await.unwrap();
-            places.give(one).await.unwrap();
+            rooms.give(one, FOR_OTHERS / 8, false).await.unwrap();
+            rooms.give(one, FOR_OTHERS / 4, false).await.unwrap();
+            rooms.give(one, FOR_OTHERS / 4, false).await.unwrap();
         }
-        assert_eq!(places.0.available_permits(), 0, "one place for each, also when asked twice");
+        assert_eq!(rooms.others.available_permits(), 0, "what it has counts");
 
         held.pop();
 
-        places.give(&mut body()).await.unwrap();
+        assert_eq!(rooms.others.available_permits() * PIECE, FOR_OTHERS / 4);
+    }
+
+    #[tokio::test]
+    async fn strangers_who_take_all_their_room_leave_that_of_the_trusted() {
+        let rooms = Rooms::default();
+        let (mut greedy, mut other, mut trusted) = (body(), body(), body());
+        rooms.give(&mut greedy, usize::MAX, false).await.unwrap();
+
+        assert_eq!(rooms.give(&mut other, 1, false).now_or_never(), None, "it waits");
+        let given = rooms.give(&mut trusted, 32 << 20, true).now_or_never();
+        assert_eq!(given, Some(Ok(())));
     }
 }

@@ -60,8 +60,14 @@ impl Credentials {
         if let Some(token) = headers.get("x-segue-token").and_then(|value| value.to_str().ok()) {
             found.add(token, false, true);
         }
-        found.add(query.get("token").unwrap_or_default(), false, true);
-        found.add(query.get("writeKey").unwrap_or_default(), true, false);
+        for (name, as_key) in [("token", false), ("writeKey", true)] {
+            let said = query.get(name).unwrap_or_default();
+            found.add(said, as_key, !as_key);
+            // Whoever pastes base64 into a URL writes a plus, which a query reads as a space.
+            if said.contains(' ') {
+                found.add(&said.replace(' ', "+"), as_key, !as_key);
+            }
+        }
         // A signature that is no hex is a signature all the same: a wrong one.
         found.signature = headers
             .get("x-signature")

@@ -36,7 +36,7 @@ pub enum IngestError {
     MethodNotAllowed(&'static str),
     /// No write key was sent.
     #[error(
-        "no write key: send it as the user of Basic auth, as ?writeKey=, as a Bearer token or as writeKey in the body"
+        "no write key: send it as the user of Basic auth, as ?writeKey= or as a Bearer token; on the SDK paths also as writeKey in the body"
     )]
     MissingWriteKey,
     /// None of the keys that were sent is known. RudderStack's Android SDK stops on these words only.

@@ -6,8 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tracing::Instrument;
 
+use super::body::{self, Expected};
 use super::query::Query;
-use super::{Body, IngestError, Intake, RequestHead, Surface, Taken, body, browser, pixel};
+use super::{Body, IngestError, Intake, RequestHead, Surface, Taken, browser, pixel};
 use crate::spec::Call;
 
 /// Some SDKs parse the answer and retry when it is not this.
@@ -50,7 +51,7 @@ pub(crate) async fn ignored(
     intake: web::Data<Intake>,
 ) -> HttpResponse {
     let limit = intake.config.ingest.max_body_bytes;
-    let read = read(&intake, &request, payload, limit).await;
+    let read = read(&intake, &request, payload, (limit, false)).await;
     answer(&request, &intake, read.map(|_| Taken::default()))
 }
 
@@ -105,7 +106,8 @@ async fn receive(
     let span = tracing::debug_span!("request", path = %pattern(request));
     let taken = async {
         let admission = intake.admit(&head(surface, request))?;
-        let body = read(intake, request, payload, admission.limit()).await?;
+        let (limit, trusted) = (admission.limit(), admission.has_secret());
+        let body = read(intake, request, payload, (limit, trusted)).await?;
         intake.accept(admission, body).await
     };
     let taken = taken.instrument(span).await;
@@ -149,8 +151,27 @@ fn answer(
     }
 }
 
+/// Says that a request was refused, to its sender and to whoever reads the log: a destination with a
+/// wrong path or method loses everything, and would do so in silence.
+pub(crate) fn refuse(request: &HttpRequest, error: &IngestError) -> HttpResponse {
+    if let Some(intake) = request.app_data::<web::Data<Intake>>() {
+        refused(request, intake, error);
+    }
+    error.error_response()
+}
+
 fn refused(request: &HttpRequest, intake: &Intake, error: &IngestError) {
-    intake.refusals.note(&pattern(request), error, intake.clock.now());
+    let named = request.match_info().get("source").unwrap_or_default();
+    let source = intake.config.source(named).map_or("", |source| source.name.as_str());
+    let path = request.match_pattern().unwrap_or_else(|| beginning(request.path()));
+    intake.refusals.note((&path, source), error, intake.clock.now());
+}
+
+/// The beginning of a path that is none of ours: more of it may hold a key.
+fn beginning(path: &str) -> String {
+    let first = path.split('/').find(|part| !part.is_empty()).unwrap_or_default();
+    let first: String = first.chars().take(40).collect();
+    format!("/{first}{}", if path.trim_matches('/').contains('/') { "/…" } else { "" })
 }
 
 /// The route, not the URL: it may hold a key.
@@ -162,9 +183,10 @@ async fn read(
     intake: &Intake,
     request: &HttpRequest,
     payload: web::Payload,
-    limit: usize,
+    (limit, trusted): (usize, bool),
 ) -> Result<Body, IngestError> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    body::receive(payload, announced, limit, intake.body_deadline(), &intake.places).await
+    let expected = Expected { announced, limit, trusted, deadline: intake.body_deadline() };
+    body::receive(payload, expected, &intake.rooms).await
 }

@@ -18,7 +18,10 @@ pub const METRIC_REQUESTS: &str = "segue_http_requests_total";
 /// Events in requests that were answered with success, by `source`; repeated ones count again.
 pub const METRIC_EVENTS: &str = "segue_http_events_total";
 
-/// Each reason of refusals is logged at most this often.
+/// Requests that were refused, by `source` (empty where none is named) and `code`.
+pub const METRIC_REFUSED: &str = "segue_http_refused_total";
+
+/// Each reason of refusals is, for each source, logged at most this often.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Counts every answer, by its route and status.
@@ -42,7 +45,7 @@ pub(super) fn events(source: &str, count: usize) {
 /// Remembers which refusals were logged lately: a client with a wrong key sends a thousand requests
 /// a second, and one line says it.
 #[derive(Default)]
-pub(super) struct Refusals(Mutex<BTreeMap<&'static str, Seen>>);
+pub(super) struct Refusals(Mutex<BTreeMap<(&'static str, String), Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -51,18 +54,21 @@ struct Seen {
 }
 
 impl Refusals {
-    /// Logs that a request to `path` was refused, if its reason was not logged lately. Neither the
-    /// body nor what the client says about itself is shown.
-    pub(super) fn note(&self, path: &str, error: &IngestError, now: Time) {
+    /// Counts that a request to `path` for `source` (empty: none that is configured) was refused, and
+    /// logs it if its reason was not logged lately. Neither the body nor what the client says about
+    /// itself is shown.
+    pub(super) fn note(&self, (path, source): (&str, &str), error: &IngestError, now: Time) {
         let code = error.code();
-        let Some(unlogged) = self.due(code, now) else { return };
-        tracing::warn!(path, code, unlogged, "a request was refused: {error}");
+        metrics::counter!(METRIC_REFUSED, "source" => source.to_owned(), "code" => code)
+            .increment(1);
+        let Some(unlogged) = self.due(code, source, now) else { return };
+        tracing::warn!(path, source, code, unlogged, "a request was refused: {error}");
     }
 
     /// How many went unlogged before this one, if this one is to be logged.
-    fn due(&self, code: &'static str, now: Time) -> Option<u64> {
+    fn due(&self, code: &'static str, source: &str, now: Time) -> Option<u64> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.entry(code).or_default();
+        let seen = seen.entry((code, source.to_owned())).or_default();
         if seen.logged_at.is_some_and(|at| now.since(at) < QUIET && now >= at) {
             seen.unlogged += 1;
             return None;
@@ -81,11 +87,12 @@ mod tests {
         let refusals = Refusals::default();
         let at = Time::from_secs;
 
-        assert_eq!(refusals.due("invalid_json", at(0)), Some(0));
-        assert_eq!(refusals.due("invalid_json", at(1)), None);
-        assert_eq!(refusals.due("empty_body", at(1)), Some(0), "another reason");
-        assert_eq!(refusals.due("invalid_json", at(59)), None);
-        assert_eq!(refusals.due("invalid_json", at(60)), Some(2));
-        assert_eq!(refusals.due("invalid_json", at(120)), Some(0));
+        assert_eq!(refusals.due("invalid_json", "web", at(0)), Some(0));
+        assert_eq!(refusals.due("invalid_json", "web", at(1)), None);
+        assert_eq!(refusals.due("empty_body", "web", at(1)), Some(0), "another reason");
+        assert_eq!(refusals.due("invalid_json", "shop", at(1)), Some(0), "another source");
+        assert_eq!(refusals.due("invalid_json", "web", at(59)), None);
+        assert_eq!(refusals.due("invalid_json", "web", at(60)), Some(2));
+        assert_eq!(refusals.due("invalid_json", "web", at(120)), Some(0));
     }
 }

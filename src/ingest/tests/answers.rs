@@ -227,6 +227,7 @@ async fn requests_are_counted_by_route_and_status_and_events_by_source() {
     let app = actix_web::App::new()
         .app_data(actix_web::web::Data::from(intake))
         .configure(crate::server::routes)
+        .default_service(actix_web::web::to(crate::server::no_such_path))
         .wrap(actix_web::middleware::from_fn(crate::ingest::measured));
     let app = actix_web::test::init_service(app).await;
     let bodies = [r#"[{"type":"track"},{"type":"page"}]"#, "[]", "{"];
@@ -245,6 +246,8 @@ async fn requests_are_counted_by_route_and_status_and_events_by_source() {
         r#"segue_http_requests_total{path="/v1/b",status="400"} 1"#,
         r#"segue_http_requests_total{path="other",status="404"} 1"#,
         r#"segue_http_events_total{source="segment"} 2"#,
+        r#"segue_http_refused_total{source="",code="invalid_json"} 1"#,
+        r#"segue_http_refused_total{source="",code="not_found"} 1"#,
     ] {
         assert!(rendered.contains(line), "{line} is missing in\n{rendered}");
     }
