@@ -7,6 +7,8 @@
 //! Not here: what an operation says ([`super::mapping`]), how bodies are spelt (`wire.rs`), how
 //! items become requests ([`super::request`]).
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -29,6 +31,13 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'\'')
     .remove(b'(')
     .remove(b')');
+
+/// What a buffer for operations keeps, in bytes: nearly all of them fit.
+const LARGEST_SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 const EVENTS: &str = "/api/v1/events";
 const MERGE: &str = "/api/v1/merge_customers";
@@ -151,11 +160,17 @@ fn component(text: &str) -> Option<String> {
     (!matches!(text, "" | "." | "..")).then(|| utf8_percent_encode(text, COMPONENT).to_string())
 }
 
+/// Written into a buffer that is used again, and copied once its length is known: what waits to be
+/// sent takes no more memory than it has bytes.
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, MapError> {
-    let mut bytes = Vec::with_capacity(512);
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => Ok(bytes),
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
         // Maps with text keys, texts and numbers are all there is, and a Vec takes every write.
-        Err(_) => Err(MapError::Unmappable { message: "the operation cannot be written as JSON" }),
-    }
+        let written = serde_json::to_writer(&mut *scratch, value);
+        let bytes = scratch.as_slice().to_vec();
+        scratch.shrink_to(LARGEST_SCRATCH);
+        let unmappable =
+            |_| MapError::Unmappable { message: "the operation cannot be written as JSON" };
+        written.map(|()| bytes).map_err(unmappable)
+    })
 }
