@@ -268,12 +268,23 @@ pub fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<A
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let open = || SqliteJournal::open(journal_options(config), Arc::clone(clock));
-    Ok(Arc::new(when_free(open, || std::thread::sleep(Duration::from_millis(50)))?))
+    Ok(Arc::new(open_when_free(&journal_options(config), clock)?))
 }
 
-/// Opens the journal, patiently: an operator's command that looks into it while no server runs holds
-/// it for a moment, and must not keep a server from starting.
+/// Opens a journal, patiently: an operator's command that looks into it while no server runs holds
+/// it for a moment, and must not keep a server from starting. Neither must a program that is just
+/// being started from here: until it runs, it holds whatever this process had open.
+///
+/// # Errors
+/// When somebody holds it for longer, or it cannot be read.
+pub fn open_when_free(
+    options: &SqliteOptions,
+    clock: &Arc<dyn Clock>,
+) -> Result<SqliteJournal, JournalError> {
+    let open = || SqliteJournal::open(options.clone(), Arc::clone(clock));
+    when_free(open, || std::thread::sleep(Duration::from_millis(50)))
+}
+
 fn when_free<T>(
     mut open: impl FnMut() -> Result<T, JournalError>,
     mut wait: impl FnMut(),

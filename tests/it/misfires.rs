@@ -7,15 +7,19 @@
 //! forwards and backwards. The production code runs through each on one thread; the emulator says which
 //! events could have started a campaign, and [`Policy`] says, without asking the guard, which may.
 //!
-//! `SEGUE_HISTORIES` says how many (default 64), `SEGUE_SEED` which ones.
+//! `SEGUE_HISTORIES` says how many (default 64), `SEGUE_SEED` which ones. A history that fails is kept
+//! in `proptest-regressions/misfires.txt`, and lived through again before all others.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::{
+    Config as Cases, FileFailurePersistence, RngAlgorithm, TestRng, TestRunner,
+};
 use segue::clock::Time;
 use segue::config::{self, Config};
 use segue::emulator::FaultRule;
@@ -29,6 +33,9 @@ use crate::support::memory_folder;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
+
+/// Where histories that failed are kept.
+const KEPT: &str = "proptest-regressions/misfires.txt";
 
 /// By how many seconds the clock here may be wrong: less than the margin behind 72 hours.
 const WRONG_BY: i64 = 50 * MINUTE;
@@ -174,12 +181,14 @@ enum Policy {
     Ruled,
     /// What is late is dropped, early.
     Strict,
+    /// The defaults, and anonymous behaviour is held until its person is known.
+    Held,
 }
 
 impl Policy {
     fn config(self) -> Config {
         let rules = match self {
-            Self::Default => "",
+            Self::Default | Self::Held => "",
             Self::Ruled => {
                 "[guard]\nreplay_flags = [\"context.replay\", \"properties.imported\"]\nretl_is_replay = true\n\
                  [[guard.rule]]\nevent = [\"Added to Cart\", \"Checkout Started\"]\nclass = \"late\"\n\
@@ -193,8 +202,14 @@ impl Policy {
                  [[guard.rule]]\nclass = \"late\"\naction = \"park\"\n"
             }
         };
-        let sources = "[[source]]\nname = \"segment\"\nkind = \"segment\"\n\
-                       [[source]]\nname = \"rudderstack\"\nkind = \"rudderstack\"\n";
+        let anonymous = if matches!(self, Self::Held) { "hold" } else { "send" };
+        let source = |kind: &str| {
+            format!(
+                "[[source]]\nname = \"{kind}\"\nkind = \"{kind}\"\n\
+                 identity = {{ anonymous = \"{anonymous}\", hold_for = \"3h\" }}\n"
+            )
+        };
+        let sources = source("segment") + &source("rudderstack");
         config::parse(
             &format!("destination = \"emulator\"\n{sources}{rules}"),
             "policy.toml",
@@ -210,7 +225,7 @@ impl Policy {
         let flagged = match comer.flag {
             Flag::Nobody => false,
             Flag::Request | Flag::Field | Flag::Script => true,
-            Flag::Path => !matches!(self, Self::Default),
+            Flag::Path => !matches!(self, Self::Default | Self::Held),
             Flag::ReverseEtl => matches!(self, Self::Ruled),
         };
         if flagged {
@@ -485,13 +500,18 @@ fn no_history_makes_an_event_start_a_campaign_that_the_policy_forbids() {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let cases = Cases {
         cases: u32::try_from(histories).unwrap(),
-        failure_persistence: None,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(KEPT))),
         max_shrink_iters: 2000,
         ..Cases::default()
     };
     let mut runner =
         TestRunner::new_with_rng(cases, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let policies = prop_oneof![Just(Policy::Default), Just(Policy::Ruled), Just(Policy::Strict)];
+    let policies = prop_oneof![
+        Just(Policy::Default),
+        Just(Policy::Ruled),
+        Just(Policy::Strict),
+        Just(Policy::Held)
+    ];
     let tried = RefCell::new(Tried::default());
 
     let result = runner
@@ -505,4 +525,27 @@ fn no_history_makes_an_event_start_a_campaign_that_the_policy_forbids() {
     }
     let tried = tried.borrow();
     assert!(histories < 20 || (tried.fired > 0 && tried.forbidden > 0), "{tried:?}");
+}
+
+#[test]
+fn programs_that_are_being_started_keep_no_journal_from_opening_again() {
+    let folder = memory_folder();
+    let setup = Setup::new(&Policy::Default.config(), Arc::clone(&BUNDLES[0]));
+    let start = Time::parse("2026-03-14T12:00:00Z").unwrap();
+    let world = World::in_folder(&setup, start, folder.path()).unwrap();
+    let over = AtomicBool::new(false);
+
+    let restarted = std::thread::scope(|scope| {
+        // Between its fork and its exec, a program holds whatever this process had open.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let restarted = (0..30).try_fold(world, |world, _| world.restart(End::Killed));
+        over.store(true, Ordering::Relaxed);
+        restarted
+    });
+
+    assert_eq!(restarted.unwrap().now(), start);
 }
