@@ -27,23 +27,47 @@ pub struct Reminder {
 /// One run of the campaign for one person.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
-    /// The number of the event that started it.
-    pub started_by: u64,
-    /// Its name.
-    pub event: String,
-    /// When it happened, as the event says.
-    #[serde(serialize_with = "rfc3339")]
-    pub happened: Time,
-    /// When the campaign began: when the event was first seen on the person.
-    #[serde(serialize_with = "rfc3339")]
-    pub begins: Time,
+    /// What started it; the run begins when that was known.
+    pub started_by: Mention,
     /// When it sends unless it is stopped.
     #[serde(serialize_with = "rfc3339")]
     pub due: Time,
-    /// The number of the event that stopped it.
-    pub stopped_by: Option<u64>,
     /// What becomes of it at the moment that is asked about.
     pub state: RunState,
+    /// What stopped it.
+    pub stopped_by: Option<Mention>,
+    /// What would have stopped it: it happened before the run was due, and was told too late.
+    pub told_too_late: Option<Mention>,
+}
+
+/// An event of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mention {
+    /// Its number, as in `/emulator/events`.
+    pub seq: u64,
+    /// Its name.
+    pub event: String,
+    /// Its deduplication id, as in `segue explain` and the requests.
+    pub id: Option<String>,
+    /// When it happened, as the event says.
+    #[serde(serialize_with = "rfc3339")]
+    pub happened: Time,
+    /// When it was first seen on the person.
+    #[serde(serialize_with = "rfc3339")]
+    pub known: Time,
+}
+
+impl Mention {
+    fn of(event: &EventRecord) -> Self {
+        let (seq, happened) = (event.seq, event.time);
+        Self {
+            seq,
+            event: event.name.clone(),
+            id: event.id.clone(),
+            happened,
+            known: known_at(event),
+        }
+    }
 }
 
 /// What became of a run.
@@ -75,27 +99,23 @@ impl Reminder {
         let starts =
             events.iter().filter(|event| event.could_trigger && is_any(&self.start, event));
         let runs = starts.map(|event| {
-            let begins = known_at(event);
-            let due = begins.plus(self.wait);
-            let stopped_by = stops
-                .range((event.time, 0)..)
-                .map(|(_, stop)| *stop)
-                .filter(|stop| known_at(stop) <= due)
-                .min_by_key(|stop| (known_at(stop), stop.seq))
-                .map(|stop| stop.seq);
+            let due = known_at(event).plus(self.wait);
+            // The first to be known of those that happened behind the start.
+            let behind = stops.range((event.time, 0)..).map(|(_, stop)| *stop);
+            let first = behind.min_by_key(|stop| (known_at(stop), stop.seq));
+            let stopped_by = first.filter(|stop| known_at(stop) <= due);
+            let late = first.filter(|stop| known_at(stop) > due && stop.time <= due);
             let state = match stopped_by {
                 Some(_) => RunState::Stopped,
                 None if now < due => RunState::Waiting,
                 None => RunState::Sent,
             };
             Run {
-                started_by: event.seq,
-                event: event.name.clone(),
-                happened: event.time,
-                begins,
+                started_by: Mention::of(event),
                 due,
-                stopped_by,
                 state,
+                stopped_by: stopped_by.map(Mention::of),
+                told_too_late: late.map(Mention::of),
             }
         });
         runs.collect()
@@ -124,7 +144,7 @@ mod tests {
 
     fn states(bench: &Bench) -> Vec<(RunState, Option<u64>)> {
         let runs = cart().runs(&bench.person("1").events, bench.now);
-        runs.into_iter().map(|run| (run.state, run.stopped_by)).collect()
+        runs.into_iter().map(|run| (run.state, run.stopped_by.map(|stop| stop.seq))).collect()
     }
 
     #[test]
@@ -153,6 +173,20 @@ mod tests {
             let expected =
                 if stops { (RunState::Stopped, Some(2)) } else { (RunState::Sent, None) };
             assert_eq!(states(&bench), [expected], "{what}");
+        }
+    }
+
+    #[test]
+    fn an_order_that_would_have_stopped_it_is_named_although_it_was_told_too_late() {
+        for (ordered, named) in [(NOON + 3600, true), (NOON + 4 * 3600 + 60, false)] {
+            let mut bench = Bench::new();
+            bench.event("1", "Added to Cart", NOON).later(hours(5));
+            bench.event("1", "Order Completed", ordered);
+            let run = cart().runs(&bench.person("1").events, bench.now).remove(0);
+            assert_eq!((run.state, run.stopped_by), (RunState::Sent, None));
+            let late = run.told_too_late.map(|order| (order.seq, order.event, order.happened));
+            let order = (2, "Order Completed".to_owned(), Time::from_secs(ordered));
+            assert_eq!(late, named.then_some(order));
         }
     }
 

@@ -51,11 +51,15 @@ fn the_cart_reminders_of_a_person_can_be_asked_for() {
     let (status, cart) = runs("");
     assert_eq!((status, &cart[0]["state"]), (200, &json!("sent")));
     assert_eq!(cart[0]["due"], "2026-03-14T16:00:00.000Z");
+    assert_eq!(cart[0]["started_by"]["event"], "Added to Cart");
     assert_eq!(runs("?hours=6").1[0]["state"], "waiting");
     assert_eq!(
         runs("?start=Added%20to%20Cart,Viewed&hours=0.5").1.as_array().map(Vec::len),
         Some(2)
     );
+    let stopped = &runs("?stop=Viewed").1[0]["stopped_by"];
+    assert_eq!((&stopped["seq"], &stopped["event"]), (&json!(2), &json!("Viewed")));
+    assert_eq!(stopped["happened"], "2026-03-14T12:00:00.000Z");
     assert_eq!(runs("?hours=-1").0, 400);
     assert_eq!(bench.send("GET", "/emulator/people/9/reminders", &json!({})).status, 404);
 }
