@@ -48,16 +48,32 @@ pub fn fact_key(key: &BusinessKey, scope: &str) -> FactKey {
 pub struct Holder {
     /// The holder's fingerprint.
     owner: String,
-    /// The person that it was sent for; `None` when nobody was known.
+    /// The person that it was sent for, or whom a copy has named since; `None` when nobody is known.
     pub person: Option<String>,
     /// The anonymous id that it was sent for, where nobody was known.
     pub anonymous: Option<String>,
+    /// When it was seen with that anonymous id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Time>,
 }
 
 impl Holder {
-    /// A holder.
-    pub fn new(owner: Fingerprint, person: Option<String>, anonymous: Option<String>) -> Self {
-        Self { owner: owner.ulid().to_string(), person, anonymous }
+    /// An event that is sent for a person.
+    pub fn of_person(owner: Fingerprint, person: String) -> Self {
+        let owner = owner.ulid().to_string();
+        Self { owner, person: Some(person), anonymous: None, seen_at: None }
+    }
+
+    /// An event that is sent for nobody, or for a visitor who was seen then.
+    pub fn of_visitor(owner: Fingerprint, anonymous: Option<String>, seen_at: Time) -> Self {
+        let seen_at = anonymous.is_some().then_some(seen_at);
+        Self { owner: owner.ulid().to_string(), person: None, anonymous, seen_at }
+    }
+
+    /// The same, now that a copy has named the person.
+    #[must_use]
+    pub fn named(self, person: String) -> Self {
+        Self { person: Some(person), ..self }
     }
 
     /// Whether this very event holds the key: a resend or a redrive of itself is no copy.

@@ -17,12 +17,14 @@ mod memory;
 mod mention;
 mod notice;
 mod people;
+mod tellings;
 mod visitors;
 
 pub use facts::Facts;
 pub use memory::{Alias, Link};
 pub use mention::mentioned;
 pub use notice::Notice;
+pub use tellings::{FirstTelling, join_tellings};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,11 +111,6 @@ pub fn facts_about(question: &Question<'_>) -> Vec<FactKey> {
 /// What makes everything forgotten that is known of a person beside its identifiers.
 pub fn forget(person: &PersonId) -> (FactKey, Option<Fact>) {
     (memory::known_key(&person.key()), None)
-}
-
-/// What is learnt when somebody turns out to be whom an anonymous id belongs to.
-pub fn link(person: &PersonId, anonymous: &str, at: Time, now: Time) -> (FactKey, Option<Fact>) {
-    Link::new(person, at).to_fact(anonymous, now)
 }
 
 /// Decides whose event it is at `now`. What it teaches counts from the moment at which the caller

@@ -12,8 +12,8 @@ use crate::destination::customerio::operation::Operation;
 use crate::destination::customerio::{PersonId, Subject, Transport};
 use crate::guard::keys::Holder;
 use crate::guard::{self, Action};
-use crate::identity::{self, Facts, Previous, Question, Resolution};
-use crate::journal::{FactKey, JournalError};
+use crate::identity::{self, Facts, FirstTelling, Previous, Question, Resolution};
+use crate::journal::{Fact, FactKey, JournalError};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::{Ingress, Replay};
 use crate::transform::IdentifyAs;
@@ -55,25 +55,24 @@ pub fn resolve(
     }
     let question = question(source, part);
     let mut resolution = identity::resolve(&question, facts, now)?;
-    let mut resolved = Resolved {
-        keys: resolution.keys.clone(),
-        person: trail_name(&resolution.subject),
-        identity: resolution.reason,
-        subject: resolution.subject.clone(),
-        notices: resolution.notices.clone(),
-        ..Resolved::default()
-    };
-    resolved.hold_until = hold_until(source, part, &resolution, now).filter(|_| may_hold);
-    if resolved.hold_until.is_some() {
-        return Ok(resolved);
+    let hold_until = hold_until(source, part, &resolution, now).filter(|_| may_hold);
+    if hold_until.is_some() {
+        return Ok(Resolved { hold_until, ..Resolved::of(&resolution) });
     }
     if happened_before_deletion(part, &resolution, facts, now) {
-        resolved.end = Some(Outcome::Dropped(DropReason::PersonDeleted));
-        return Ok(resolved);
+        let end = Some(Outcome::Dropped(DropReason::PersonDeleted));
+        return Ok(Resolved { end, ..Resolved::of(&resolution) });
+    }
+    let claim = claim(source, part, &question, facts, now, &mut resolution)?;
+    let mut resolved = Resolved::of(&resolution);
+    if let Claim::Ours(Some((key, holder))) = &claim {
+        facts.teach(key.clone(), Some(holder.clone()));
+        resolved.taught.push((key.clone(), Some(holder.clone())));
+        resolved.holds = Some(key.clone());
     }
     let mut operations = Vec::new();
-    match claim(source, part, &resolution, facts, now, &mut resolved)? {
-        Claim::Ours => match map(config, source, part, &resolution) {
+    match claim {
+        Claim::Ours(_) => match map(config, source, part, &resolution) {
             Ok(Mapped::Operations(mapped)) => {
                 operations = mapped;
                 if let Some(person) = operations.iter().find_map(Operation::person_gone) {
@@ -87,11 +86,10 @@ pub fn resolve(
             Ok(Mapped::Dropped(reason)) => resolved.end = Some(Outcome::Dropped(reason)),
             Err(error) => resolved.end = Some(Outcome::DeadLettered(error.into())),
         },
-        Claim::Copy => resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey)),
-        Claim::CopyThatNames { person, anonymous } => {
-            let at = part.event.time().at;
-            resolution.taught.push(identity::link(&person, &anonymous, at, now));
-            operations.push(Operation::link(person, anonymous, at));
+        Claim::Copy { untold } => {
+            let at = told_at(part);
+            let link = |(person, anonymous)| Operation::link(person, anonymous, at);
+            operations.extend(untold.into_iter().map(link));
             resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey));
         }
     }
@@ -137,6 +135,18 @@ fn happened_before_deletion(
 impl Resolved {
     fn over(outcome: Outcome) -> Self {
         Self { end: Some(outcome), ..Self::default() }
+    }
+
+    /// Whose event it is, with nothing done about it yet.
+    fn of(resolution: &Resolution) -> Self {
+        Self {
+            keys: resolution.keys.clone(),
+            person: trail_name(&resolution.subject),
+            identity: resolution.reason,
+            subject: resolution.subject.clone(),
+            notices: resolution.notices.clone(),
+            ..Self::default()
+        }
     }
 }
 
@@ -247,46 +257,45 @@ fn trail_name(subject: &Subject) -> Option<String> {
 }
 
 enum Claim {
-    Ours,
-    Copy,
-    CopyThatNames { person: PersonId, anonymous: String },
+    /// It is sent, and holds this key where a script named one.
+    Ours(Option<(FactKey, Fact)>),
+    /// Another event says the same. The two may show that an anonymous id is a person's.
+    Copy { untold: Vec<(PersonId, String)> },
 }
 
-/// Claims the business key that a script named, where it did.
+/// Claims the business key that a script named, where it did. What a copy shows together with the holder
+/// comes into `resolution`.
 fn claim(
     source: &SourceConfig,
     part: &Part,
-    resolution: &Resolution,
+    question: &Question<'_>,
     facts: &mut Facts,
     now: Time,
-    resolved: &mut Resolved,
+    resolution: &mut Resolution,
 ) -> Result<Claim, JournalError> {
-    let Some(key) = &part.hints.dedupe_by else { return Ok(Claim::Ours) };
+    let Some(key) = &part.hints.dedupe_by else { return Ok(Claim::Ours(None)) };
     let key = guard::keys::fact_key(key, &source.dedupe_scope);
     let event = part.event.fingerprint();
     let holder = facts.get(&key, now)?.and_then(|fact| Holder::from_fact(&fact));
-    match holder {
-        Some(holder) if !holder.is(event) => {
-            Ok(match (holder.person, holder.anonymous, &resolution.subject.person) {
-                (None, Some(anonymous), Some(person)) => {
-                    let taken = Holder::new(event, Some(person.key()), None).to_fact(now);
-                    facts.teach(key.clone(), Some(taken.clone()));
-                    resolved.taught.push((key, Some(taken)));
-                    Claim::CopyThatNames { person: person.clone(), anonymous }
-                }
-                _ => Claim::Copy,
-            })
-        }
-        _ => {
-            let person = resolution.subject.person.as_ref().map(PersonId::key);
-            let holder =
-                Holder::new(event, person, resolution.subject.anonymous.clone()).to_fact(now);
-            facts.teach(key.clone(), Some(holder.clone()));
-            resolved.taught.push((key.clone(), Some(holder)));
-            resolved.holds = Some(key);
-            Ok(Claim::Ours)
-        }
+    let Some(holder) = holder.filter(|holder| !holder.is(event)) else {
+        let Subject { person, anonymous } = &resolution.subject;
+        let holder = match person {
+            Some(person) => Holder::of_person(event, person.key()),
+            None => Holder::of_visitor(event, anonymous.clone(), question.seen_at),
+        };
+        return Ok(Claim::Ours(Some((key, holder.to_fact(now)))));
+    };
+    let first = FirstTelling {
+        person: holder.person.as_deref().and_then(PersonId::from_key),
+        visitor: holder.anonymous.clone().zip(holder.seen_at),
+    };
+    let joined = identity::join_tellings(question, first, facts, now, resolution)?;
+    let Some((person, untold)) = joined else { return Ok(Claim::Copy { untold: Vec::new() }) };
+    if holder.person.is_none() {
+        resolution.taught.push((key, Some(holder.named(person.key()).to_fact(now))));
     }
+    let untold = untold.into_iter().map(|anonymous| (person.clone(), anonymous)).collect();
+    Ok(Claim::Copy { untold })
 }
 
 fn map<'e>(

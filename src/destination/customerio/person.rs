@@ -36,6 +36,16 @@ impl PersonId {
         }
     }
 
+    /// Reads what [`Self::key`] wrote; an e-mail address comes back in lower case.
+    pub fn from_key(key: &str) -> Option<Self> {
+        match key.split_once(':')? {
+            ("id", id) => Some(Self::Id(id.into())),
+            ("email", email) => Some(Self::Email(email.into())),
+            ("cio_id", id) => Some(Self::CioId(id.into())),
+            _ => None,
+        }
+    }
+
     /// The identifier as one text, as in a path of Track v1: the opposite of [`Self::from_text`].
     pub fn to_text(&self) -> String {
         match self {
@@ -171,6 +181,8 @@ mod tests {
             let person = PersonId::from_text(text);
             assert_eq!(person, expected, "{what}");
             assert_eq!(person.to_text(), text, "{what}");
+            let read = PersonId::from_key(&person.key()).map(|person| person.key());
+            assert_eq!(read, Some(person.key()), "{what}");
         }
     }
 
