@@ -3,6 +3,7 @@
 //! Not here: reading recordings ([`crate::fixture::bodies`]).
 
 mod against;
+mod people;
 mod plan;
 mod progress;
 mod renew;
@@ -12,25 +13,28 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::people::People;
 use self::progress::Progress;
-use self::renew::{People, Preparation, Renewal};
+use self::renew::{Preparation, Renewal};
 use super::operator::OperatorArgs;
 use super::{offline, operator, runs};
 use crate::config::DestinationKind;
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
+use crate::journal::sqlite::Base;
 
 /// Take recorded events through the pipeline: what would be sent, dropped, parked, and what would
 /// fire.
 ///
-/// Reads events, lists, batches and NDJSON, also gzip. Without --send nothing leaves the machine, and
-/// the plan knows neither what Segue's journal nor what the workspace holds. With --send the plan
-/// comes first too. A replay with a name that was stopped or killed goes on where it was when it is
+/// Reads events, lists, batches and NDJSON, also gzip. Without --send nothing leaves the machine. The
+/// plan starts from an empty journal; with --data-dir it knows what that Segue has seen, and with
+/// --people whom the workspace has. With --send the plan comes first too. A replay with a name that was stopped or killed goes on where it was when it is
 /// started again in the same folder: segue-replay-NAME.json remembers.
 #[derive(Args, Debug)]
 #[command(
@@ -63,8 +67,13 @@ pub struct ReplayArgs {
     /// The plan then says who would be new.
     #[arg(long, value_name = "FILE")]
     people: Option<PathBuf>,
-    /// Leave out everybody who is not in the list of people, and visitors.
-    #[arg(long, requires = "people")]
+    /// The data folder of the Segue that it is for, which may be running: it is only looked into. The plan
+    /// then knows which events were seen before, who is who, and whom that Segue has identified.
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Leave out everybody who is neither in the list of people nor known to the journal of --data-dir,
+    /// and visitors who were not seen with any of those.
+    #[arg(long)]
     existing_only: bool,
     /// The plan as JSON.
     #[arg(long, conflicts_with = "send")]
@@ -118,14 +127,14 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let source = offline::choose_source(&offline.config, args.source.as_deref())?;
     let now = offline::moment(args.at.as_deref())?;
-    let setup = Setup::new(&offline.config, bundle);
+    let setup = Setup { base: prepared.journal(), ..Setup::new(&offline.config, bundle) };
     let progress = progress_of(&args.files);
     let plan = suite::on_script_thread(|| {
         let planner = plan::Planner::new(&setup, now, &source, args.as_replay.as_deref())?;
         let mut planner = planner.knowing(prepared.people());
         for file in &args.files {
             for body in Bodies::read(open(file, &progress)?)? {
-                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?) {
+                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?)? {
                     planner.take(body, args.skip)?;
                 }
             }
@@ -149,7 +158,15 @@ fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 
 /// What is done to the events first: who passes, and what is made new.
 fn preparation(args: &ReplayArgs) -> anyhow::Result<Preparation> {
-    let people = args.people.as_deref().map(People::read).transpose()?;
+    let journal = args.data_dir.as_deref().map(Base::open).transpose()?.map(Arc::new);
+    let now = offline::moment(args.at.as_deref())?;
+    let people = People::of(args.people.as_deref(), journal, now)?;
+    if args.existing_only && people.is_none() {
+        bail!(
+            "--existing-only must know who exists: give a list of people (--people FILE), or the data \
+             folder of the Segue that knows them (--data-dir FOLDER)"
+        );
+    }
     let renewal = match &args.as_new {
         None => None,
         Some(run) => {
@@ -164,7 +181,6 @@ fn preparation(args: &ReplayArgs) -> anyhow::Result<Preparation> {
                 }
             }
             progress.finish_and_clear();
-            let now = offline::moment(args.at.as_deref())?;
             newest.map(|newest| Renewal::new(run, newest, now))
         }
     };
@@ -231,7 +247,7 @@ fn send_prepared(
         let mut sender = send::Sender::new(&target, skip, note)?;
         for file in &args.files {
             for body in Bodies::read(open(file, &progress)?)? {
-                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?) {
+                if let Some(body) = prepared.apply(body.with_context(|| shown(file))?)? {
                     sender.take(body).await?;
                 }
             }
@@ -255,7 +271,8 @@ fn progress_note(args: &ReplayArgs, url: &str) -> anyhow::Result<Option<Progress
         let size = std::fs::metadata(&whole).with_context(|| shown(file))?.len();
         of.push(format!("{} {size}", whole.display()));
     }
-    of.extend(args.people.iter().map(|file| file.display().to_string()));
+    let known = args.people.iter().chain(&args.data_dir);
+    of.extend(known.map(|place| place.display().to_string()));
     of.push(args.existing_only.to_string());
     Progress::open(Path::new("."), name, of).map(Some)
 }

@@ -113,6 +113,18 @@ pub fn forget(person: &PersonId) -> (FactKey, Option<Fact>) {
     (memory::known_key(&person.key()), None)
 }
 
+/// The facts of which at least one is there when somebody was identified, or merged into somebody else,
+/// within the time for which that is remembered.
+pub fn facts_that_show(person: &PersonId) -> [FactKey; 2] {
+    let key = person.key();
+    [memory::known_key(&key), memory::alias_key(&key)]
+}
+
+/// The fact that is there when an anonymous id was seen with a person within 30 days.
+pub fn fact_that_joins(anonymous: &str) -> FactKey {
+    memory::link_key(anonymous)
+}
+
 /// Decides whose event it is at `now`. What it teaches counts from the moment at which the caller
 /// teaches it to the facts: an event that is not sent teaches nothing.
 ///

@@ -16,6 +16,7 @@ mod input;
 mod misfires;
 mod offline;
 mod relay;
+mod replays;
 mod scripts;
 mod support;
 mod week;

@@ -1,7 +1,7 @@
 //! The plan of a replay: what would happen to every event, counted.
 //!
-//! Events go through a world in which nothing has happened yet, whose journal is a folder that is
-//! removed afterwards: memory does not grow with the recording, but for the eight bytes that tell a
+//! Events go through a world of their own, in which nothing has happened yet, or what the journal of a
+//! Segue knows has. Its own journal is a folder that is removed afterwards: memory does not grow with the recording, but for the eight bytes that tell a
 //! person from another.
 
 use std::collections::{BTreeMap, HashSet};
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::renew::People;
+use super::people::People;
 use crate::clock::Time;
 use crate::data_health::{DataHealth, FINDINGS};
 use crate::destination::customerio::{PersonId, limits};
@@ -59,9 +59,12 @@ pub(super) struct Plan {
     /// People that events or profile updates would be sent for: those whom the workspace does not
     /// have would be created.
     people: u64,
-    /// Those of them who are not in the list of people, where one was given.
+    /// Those of them who are not known to be there, where a list or a journal says who is.
     #[serde(skip_serializing_if = "Option::is_none")]
     new_people: Option<u64>,
+    /// The same in words.
+    #[serde(skip)]
+    new_people_meaning: &'static str,
     /// Requests to Customer.io at least, when batches are full.
     requests: u64,
     /// Seconds that these take at `customerio.rate`.
@@ -78,6 +81,22 @@ pub(super) struct Plan {
     bundle: String,
 }
 
+/// The people that something would be sent for.
+#[derive(Default)]
+struct Met {
+    seen: HashSet<u64>,
+    /// Those of whom it is not looked up yet whether they are new.
+    latest: Vec<PersonId>,
+}
+
+impl Met {
+    fn note(&mut self, person: &PersonId) {
+        if self.seen.insert(hashed(&person.key())) {
+            self.latest.push(person.clone());
+        }
+    }
+}
+
 /// Takes bodies and makes the plan.
 pub(super) struct Planner<'a> {
     world: World,
@@ -86,7 +105,7 @@ pub(super) struct Planner<'a> {
     waiting: Vec<Accepted>,
     skipped: u64,
     plan: Plan,
-    people: HashSet<u64>,
+    people: Met,
     known: Option<&'a People>,
     data: DataHealth,
     /// Operations that travel in batches, their bytes, and those that travel alone.
@@ -123,7 +142,7 @@ impl<'a> Planner<'a> {
             waiting: Vec::with_capacity(CHUNK),
             skipped: 0,
             plan,
-            people: HashSet::new(),
+            people: Met::default(),
             known: None,
             data: DataHealth::default(),
             sizes: (0, 0, 0),
@@ -164,10 +183,8 @@ impl<'a> Planner<'a> {
     /// The plan of all that was taken.
     pub(super) fn finish(mut self) -> anyhow::Result<Plan> {
         self.work()?;
-        self.plan.people = self.people.len() as u64;
-        self.plan.new_people = self.known.map(|known| {
-            self.people.iter().filter(|person| !known.has_hash(**person)).count() as u64
-        });
+        self.plan.people = self.people.seen.len() as u64;
+        self.plan.new_people_meaning = self.known.map(People::meaning).unwrap_or_default();
         let (items, bytes, alone) = self.sizes;
         let full = items.div_ceil(limits::BATCH_ITEMS).max(bytes.div_ceil(limits::BATCH_BYTES));
         self.plan.requests = (full + alone) as u64;
@@ -202,6 +219,16 @@ impl<'a> Planner<'a> {
         }
         self.count(&record);
         self.count_triggers();
+        self.count_new_people()
+    }
+
+    fn count_new_people(&mut self) -> anyhow::Result<()> {
+        let latest = std::mem::take(&mut self.people.latest);
+        let Some(known) = self.known else { return Ok(()) };
+        let new = self.plan.new_people.get_or_insert_default();
+        for person in latest {
+            *new += u64::from(!known.have(&person)?);
+        }
         Ok(())
     }
 
@@ -236,7 +263,7 @@ impl<'a> Planner<'a> {
                 // Nobody has looked yet whose it is: the mapping's own answer will do.
                 let source = setup.config.source(&part.case.source);
                 let person = source.and_then(|source| source.mapping().subject(&part.event).person);
-                self.people.extend(person.map(|person| fingerprint(&person)));
+                person.iter().for_each(|person| self.people.note(person));
             }
             let looks = processed.prepared.checks.iter();
             let looks = looks.filter(|check| check.part == Some(part.index));
@@ -282,7 +309,7 @@ impl<'a> Planner<'a> {
                 add(&mut plan.operations, operation);
             }
             if let (Some(person), false) = (&part.subject.person, part.operations.is_empty()) {
-                self.people.insert(fingerprint(person));
+                self.people.note(person);
             }
         }
     }
@@ -344,18 +371,11 @@ impl Plan {
         if let (Some(from), Some(until)) = (&self.parked_from, &self.parked_until) {
             let _ = writeln!(text, "Parked events leave between {from} and {until}.");
         }
-        let _ = match self.new_people {
-            Some(new) => writeln!(
-                text,
-                "{} people would be written to; {new} of them are not in the list of people and would be created.",
-                self.people
-            ),
-            None => writeln!(
-                text,
-                "{} people would be written to; those whom the workspace does not have would be created.",
-                self.people
-            ),
+        let new = match self.new_people {
+            Some(new) => format!("{new} of them {}", self.new_people_meaning),
+            None => "those whom the workspace does not have would be created".to_owned(),
         };
+        let _ = writeln!(text, "{} people would be written to; {new}.", self.people);
         let _ = writeln!(
             text,
             "What is sent now needs at least {} requests to Customer.io, {} s at customerio.rate.",
@@ -363,10 +383,6 @@ impl Plan {
         );
         text
     }
-}
-
-fn fingerprint(person: &PersonId) -> u64 {
-    hashed(&person.key())
 }
 
 fn add(counts: &mut Counts, name: &str) {

@@ -7,17 +7,16 @@
 //!
 //! Not here: what the events become ([`super::plan`]).
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::Context;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::people::People;
 use crate::clock::Time;
 use crate::destination::customerio::PersonId;
 use crate::fixture::bodies::Body;
-use crate::relay::hashed;
+use crate::journal::sqlite::Base;
 use crate::spec::{Object, names, timestamp};
 
 /// The time fields of an event and of a batch.
@@ -48,40 +47,11 @@ pub(super) struct Preparation {
     renewal: Option<Renewal>,
 }
 
-/// The people whom the workspace has.
-#[derive(Clone, Debug)]
-pub(super) struct People(HashSet<u64>);
-
 /// How times and ids become new.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Renewal {
     run: String,
     by: i64,
-}
-
-impl People {
-    /// Reads a list: an id or e-mail address on a line, or in the first column.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("{} cannot be read", file.display()))?;
-        let first =
-            |line: &str| line.split(',').next().map(|id| id.trim().trim_matches('"').to_owned());
-        let ids = text.lines().filter_map(first).filter(|id| !id.is_empty());
-        Ok(Self(ids.map(|id| hashed(&PersonId::from_text(&id).key())).collect()))
-    }
-
-    /// Whether somebody whose key has this hash is in it.
-    pub(super) fn has_hash(&self, key: u64) -> bool {
-        self.0.contains(&key)
-    }
-
-    /// Whether somebody of this key is in it.
-    fn has(&self, key: &str) -> bool {
-        self.0.contains(&hashed(key))
-    }
 }
 
 impl Renewal {
@@ -92,7 +62,12 @@ impl Renewal {
 }
 
 impl Preparation {
-    /// The people whom the workspace has, where a list was given.
+    /// The journal that the plan is laid over.
+    pub(super) fn journal(&self) -> Option<Arc<Base>> {
+        self.people.as_ref().and_then(People::journal).cloned()
+    }
+
+    /// The people whom the workspace has, where that is known.
     pub(super) fn people(&self) -> Option<&People> {
         self.people.as_ref()
     }
@@ -107,50 +82,60 @@ impl Preparation {
     }
 
     /// What of a body is planned or sent; `None`: nothing.
-    pub(super) fn apply(&self, body: Body) -> Option<Body> {
+    ///
+    /// # Errors
+    /// Whether somebody is known cannot be found out.
+    pub(super) fn apply(&self, body: Body) -> anyhow::Result<Option<Body>> {
         if !self.existing_only && self.renewal.is_none() {
-            return Some(body);
+            return Ok(Some(body));
         }
         // What is no JSON is for the door to refuse.
-        let Ok(mut value) = serde_json::from_slice::<Value>(&body.bytes) else { return Some(body) };
-        if !self.change(&mut value) {
-            return None;
-        }
-        Some(Body { bytes: Bytes::from(value.to_string()), ..body })
+        let Ok(mut value) = serde_json::from_slice::<Value>(&body.bytes) else {
+            return Ok(Some(body));
+        };
+        let is_left = self.change(&mut value)?;
+        Ok(is_left.then(|| Body { bytes: Bytes::from(value.to_string()), ..body }))
     }
 
     /// Changes a body; says whether anything is left of it.
-    fn change(&self, value: &mut Value) -> bool {
+    fn change(&self, value: &mut Value) -> anyhow::Result<bool> {
         match value {
-            Value::Array(events) => {
-                events.retain_mut(|event| self.change(event));
-                !events.is_empty()
-            }
+            Value::Array(events) => self.change_all(events),
             Value::Object(fields) => match fields.get_mut("batch") {
                 Some(Value::Array(events)) => {
-                    events.retain_mut(|event| self.change(event));
-                    let any = !events.is_empty();
+                    let any = self.change_all(events)?;
                     self.move_times(fields);
-                    any
+                    Ok(any)
                 }
                 _ => match fields.get_mut("json") {
                     Some(event @ Value::Object(_)) => self.change(event),
                     _ => self.change_event(fields),
                 },
             },
-            _ => true,
+            _ => Ok(true),
         }
     }
 
-    fn change_event(&self, event: &mut Object) -> bool {
-        if self.existing_only && !self.is_known(event) {
-            return false;
+    fn change_all(&self, events: &mut Vec<Value>) -> anyhow::Result<bool> {
+        let mut left = Vec::with_capacity(events.len());
+        for mut event in std::mem::take(events) {
+            if self.change(&mut event)? {
+                left.push(event);
+            }
+        }
+        *events = left;
+        Ok(!events.is_empty())
+    }
+
+    fn change_event(&self, event: &mut Object) -> anyhow::Result<bool> {
+        if self.existing_only && !self.is_known(event)? {
+            return Ok(false);
         }
         if let Some(renewal) = &self.renewal {
             self.move_times(event);
             renewal.rename(event);
         }
-        true
+        Ok(true)
     }
 
     fn move_times(&self, fields: &mut Object) {
@@ -165,15 +150,20 @@ impl Preparation {
         }
     }
 
-    fn is_known(&self, event: &Object) -> bool {
-        let Some(people) = &self.people else { return true };
-        let text = |value: Option<&Value>| value.and_then(id_text);
-        let email = |holder: &str| text(event.get(holder)?.get("email"));
-        let person = text(event.get("userId"))
+    fn is_known(&self, event: &Object) -> anyhow::Result<bool> {
+        let Some(people) = &self.people else { return Ok(true) };
+        let field = |holder: &Object, name: &str| holder.get(name).and_then(id_text);
+        let email = |holder: &str| field(event.get(holder)?.as_object()?, "email");
+        let of_context = || field(event.get("context")?.get("traits")?.as_object()?, "email");
+        let person = field(event, "userId")
             .or_else(|| email("traits"))
-            .or_else(|| text(event.get("context")?.get("traits")?.get("email")))
+            .or_else(of_context)
             .or_else(|| email("properties"));
-        person.is_some_and(|person| people.has(&PersonId::from_text(&person).key()))
+        match (person, field(event, "anonymousId")) {
+            (Some(person), _) => people.have(&PersonId::from_text(&person)),
+            (None, Some(anonymous)) => people.have_visitor(&anonymous),
+            (None, None) => Ok(false),
+        }
     }
 }
 
@@ -289,6 +279,7 @@ mod tests {
         let made = read(
             preparation
                 .apply(body(&json!({"batch": [event], "sentAt": "2026-01-01T10:00:00Z"})))
+                .unwrap()
                 .unwrap(),
         );
         assert_eq!(
@@ -306,7 +297,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("people.csv");
         std::fs::write(&file, "id,email\nu1,x@example.com\n\"ann@example.com\"\n").unwrap();
-        let preparation = Preparation::new(Some(People::read(&file).unwrap()), true, None);
+        let preparation =
+            Preparation::new(People::of(Some(&file), None, Time::default()).unwrap(), true, None);
         let table = [
             ("a known id", json!({"userId": "u1"}), true),
             ("a known address", json!({"traits": {"email": "Ann@Example.com"}}), true),
@@ -315,11 +307,11 @@ mod tests {
             ("no event", json!("x"), true),
         ];
         for (what, event, passes) in table {
-            assert_eq!(preparation.apply(body(&event)).is_some(), passes, "{what}");
+            assert_eq!(preparation.apply(body(&event)).unwrap().is_some(), passes, "{what}");
         }
         let batch = json!({"batch": [{"userId": "u1"}, {"userId": "u2"}]});
         assert_eq!(
-            read(preparation.apply(body(&batch)).unwrap()),
+            read(preparation.apply(body(&batch)).unwrap().unwrap()),
             json!({"batch": [{"userId": "u1"}]})
         );
     }

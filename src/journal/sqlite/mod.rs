@@ -14,6 +14,7 @@
 //! | `space`, `upkeep` | limits and a full disk; forgetting |
 //! | `schema`, `record` | the file; one event in it |
 
+mod base;
 mod counters;
 mod dead;
 mod draft;
@@ -44,6 +45,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
+pub use self::base::Base;
 pub use self::options::SqliteOptions;
 
 use self::counters::{Counters, State};
@@ -131,6 +133,7 @@ impl SqliteJournal {
             used_bytes: AtomicU64::new(found.used_bytes),
             waiting_bytes: AtomicUsize::new(0),
             corrupt_records: AtomicU64::new(0),
+            base: options.base.clone(),
         });
         let (requests, receiver) = mpsc::channel();
         let writer = Writer {
@@ -250,7 +253,14 @@ impl Journal for SqliteJournal {
     }
 
     fn load(&self, keys: &[FactKey], now: Time) -> Result<Vec<Option<Fact>>, JournalError> {
-        with(&self.shared.reading, |connection| queues::load(connection, keys, now))
+        let mut found =
+            with(&self.shared.reading, |connection| queues::load(connection, keys, now))?;
+        if let Some(base) = &self.shared.base {
+            for (fact, below) in found.iter_mut().zip(base.load(keys, now)?) {
+                *fact = fact.take().or(below);
+            }
+        }
+        Ok(found)
     }
 
     fn commit(&self, changes: Arc<Vec<Change>>) -> Reply<()> {
@@ -305,7 +315,11 @@ impl Journal for SqliteJournal {
     }
 
     fn gone(&self) -> Result<Vec<Gone>, JournalError> {
-        with(&self.shared.asking, gone::list)
+        let mut gone = with(&self.shared.asking, gone::list)?;
+        if let Some(base) = &self.shared.base {
+            gone.append(&mut base.gone()?);
+        }
+        Ok(gone)
     }
 
     fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64> {

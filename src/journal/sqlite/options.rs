@@ -1,7 +1,10 @@
 //! How much the journal keeps, and for how long.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Base;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -46,6 +49,9 @@ pub struct SqliteOptions {
     /// Leave the note of how the last process stopped as it is. For commands that only look or repair:
     /// the next server must still learn that the last one went down. Default: off.
     pub keep_stop_note: bool,
+    /// Another journal that this one is laid over: what it knows of messages, facts and people who are
+    /// gone is known here too, as long as nothing newer is. For plans. Default: none.
+    pub base: Option<Arc<Base>>,
 }
 
 impl Default for SqliteOptions {
@@ -67,6 +73,7 @@ impl Default for SqliteOptions {
             record_keep: Duration::ZERO,
             record_max: 1_000_000,
             keep_stop_note: false,
+            base: None,
         }
     }
 }

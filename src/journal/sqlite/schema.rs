@@ -174,14 +174,27 @@ fn upgrade(connection: &Connection) -> Result<(), JournalError> {
     Ok(run()?)
 }
 
+/// Fails when the file is not of the present version: whoever only reads cannot bring it up to date.
+pub(super) fn expect_present(connection: &Connection) -> Result<(), JournalError> {
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    match number(meta(connection, "schema")?)? {
+        found if found == known => Ok(()),
+        found if found > known => Err(JournalError::NewerSchema { found, known }),
+        found => Err(JournalError::Failed(format!(
+            "the journal is of version {found}, this is for {known}: start its server once with this release"
+        ))),
+    }
+}
+
 fn version(connection: &Connection) -> Result<u32, JournalError> {
-    let read = || -> Result<Option<String>, Trouble> {
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID",
-        )?;
-        meta(connection, "schema")
-    };
-    match read()? {
+    let create =
+        "CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID";
+    connection.execute_batch(create).map_err(Trouble::from)?;
+    number(meta(connection, "schema")?)
+}
+
+fn number(version: Option<String>) -> Result<u32, JournalError> {
+    match version {
         None => Ok(0),
         Some(text) => text
             .parse()

@@ -98,20 +98,25 @@ impl Seen {
         connection: &Connection,
         key: u128,
     ) -> Result<bool, Trouble> {
+        Ok(!self.knows(connection, key)? && self.open.keys.insert(key))
+    }
+
+    /// Whether the key was seen before.
+    pub(super) fn knows(&self, connection: &Connection, key: u128) -> Result<bool, Trouble> {
         if self.open.keys.contains(&key) {
-            return Ok(false);
+            return Ok(true);
         }
         if let Some(merging) = &self.merging
             && merging.keys.binary_search(&key).is_ok()
         {
-            return Ok(false);
+            return Ok(true);
         }
         for bucket in self.sealed.iter().rev() {
             if bucket.contains(connection, key)? {
-                return Ok(false);
+                return Ok(true);
             }
         }
-        Ok(self.open.keys.insert(key))
+        Ok(false)
     }
 
     /// Takes keys back whose transaction failed.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
+use super::Base;
 use super::counters::Counters;
 use super::space::Space;
 use super::trouble::Trouble;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) used_bytes: AtomicU64,
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) corrupt_records: AtomicU64,
+    /// The journal that this one is laid over.
+    pub(super) base: Option<Arc<Base>>,
 }
 
 impl std::fmt::Debug for Shared {

@@ -127,7 +127,11 @@ impl Writer {
             let arrival = &record.call.arrival;
             let (source, label) = (arrival.source.as_str(), arrival.label());
             draft.tally.add(source, label, "accepted", "");
-            if !self.seen.first_sight(connection, record.key)? {
+            let known_below = match &self.options.base {
+                Some(base) => base.knows(record.key)?,
+                None => false,
+            };
+            if known_below || !self.seen.first_sight(connection, record.key)? {
                 draft.tally.add(source, label, "dropped", "duplicate");
                 receipts.push(Receipt::Duplicate);
                 continue;
