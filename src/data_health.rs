@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::destination::customerio::PersonId;
 use crate::guard::{Class, Kind};
+use crate::identity::Notice;
 use crate::relay::{Decided, Report, Sighting, hashed};
 
 /// People or visitors that are remembered at least; at most twice as many.
@@ -50,9 +51,9 @@ pub struct Figures {
     pub anonymous: u64,
     /// Of those, the ones whose visitor became known since.
     pub anonymous_joined: u64,
-    /// E-mail addresses that more than one person stated.
+    /// People who stated an e-mail address that is another person's.
     pub people_with_two_ids: u64,
-    /// People who stated more than one e-mail address.
+    /// People who stated another e-mail address than before.
     pub people_with_two_emails: u64,
     /// How old events were when they came in, by [`AGES`]; the last are older.
     pub ages: [u64; AGES.len() + 1],
@@ -168,7 +169,6 @@ pub struct DataHealth {
     sources: BTreeMap<String, Figures>,
     runs: BTreeMap<String, Figures>,
     people: Recent<Person>,
-    emails: Recent<Owner>,
     visitors: Recent<Visitor>,
 }
 
@@ -176,14 +176,7 @@ pub struct DataHealth {
 #[derive(Debug, Default)]
 struct Person {
     last_happened: Option<Time>,
-    email: Option<u64>,
     has_two_emails: bool,
-}
-
-/// Who stated an e-mail address.
-#[derive(Debug, Default)]
-struct Owner {
-    person: Option<u64>,
     has_two_ids: bool,
 }
 
@@ -221,7 +214,7 @@ impl DataHealth {
         let anonymous = part.subject.anonymous.as_deref().map(hashed);
         match (&part.subject.person, anonymous) {
             (Some(person), anonymous) => {
-                self.note_person(source, run, person, seen);
+                self.note_person(source, run, person, part);
                 if let Some(visitor) = anonymous.and_then(|id| self.visitors.find(id)) {
                     for ((source, run), count) in std::mem::take(&mut visitor.waiting) {
                         self.add(&source, &run, |figures| figures.anonymous_joined += count);
@@ -237,25 +230,22 @@ impl DataHealth {
         }
     }
 
-    fn note_person(&mut self, source: &str, run: &str, who: &PersonId, seen: &Sighting) {
-        let key = hashed(&who.key());
-        let person = self.people.of(key);
-        let (mut out_of_order, mut two_emails, mut two_ids) = (false, false, false);
+    fn note_person(&mut self, source: &str, run: &str, who: &PersonId, part: &Decided) {
+        let Decided { seen, notices, .. } = part;
+        let person = self.people.of(hashed(&who.key()));
+        let mut out_of_order = false;
         // A replay repeats the past, which is out of order by its nature.
         if !matches!(seen.class, Class::Replay | Class::ReplayByAge) {
             out_of_order = seen.kind == Kind::Exit
                 && person.last_happened.is_some_and(|last| seen.happened < last);
             person.last_happened = person.last_happened.max(Some(seen.happened));
         }
-        if let Some(email) = seen.email {
-            let other = person.email.replace(email).is_some_and(|before| before != email);
-            two_emails = other && !std::mem::replace(&mut person.has_two_emails, true);
-            if !matches!(who, PersonId::Email(_)) {
-                let owner = self.emails.of(email);
-                let other = owner.person.replace(key).is_some_and(|before| before != key);
-                two_ids = other && !std::mem::replace(&mut owner.has_two_ids, true);
-            }
-        }
+        // Identity knows it from the journal; here each person counts once.
+        let once = |flag: &mut bool, notice: Notice| {
+            notices.contains(&notice) && !std::mem::replace(flag, true)
+        };
+        let two_emails = once(&mut person.has_two_emails, Notice::EmailChanged);
+        let two_ids = once(&mut person.has_two_ids, Notice::EmailOfAnotherPerson);
         if !(out_of_order || two_emails || two_ids) {
             return;
         }

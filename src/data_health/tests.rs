@@ -21,7 +21,6 @@ fn seen(kind: Kind, minutes: i64) -> Sighting {
         without_time: false,
         order: kind == Kind::Exit,
         order_without_id: false,
-        email: None,
     }
 }
 
@@ -90,18 +89,23 @@ fn visitors_are_not_joined_until_they_are() {
 }
 
 #[test]
-fn one_address_with_two_ids_and_one_id_with_two_addresses_count_once() {
+fn what_identity_notices_about_somebody_counts_once() {
     let mut health = DataHealth::default();
-    let mut identify = |person, email| {
-        let seen = Sighting { email: Some(email), ..seen(Kind::Profile, 1) };
-        health.note(&report("web", "", subject(Some(person), None), seen));
-    };
-    for (person, email) in
-        [("u1", 1), ("u1", 1), ("u2", 1), ("u1", 1), ("u3", 3), ("u3", 4), ("u3", 3)]
-    {
-        identify(person, email);
+    let noticed = [
+        ("u1", Notice::EmailOfAnotherPerson),
+        ("u1", Notice::EmailOfAnotherPerson),
+        ("u2", Notice::EmailOfAnotherPerson),
+        ("u2", Notice::PeopleNotMerged),
+        ("u1", Notice::EmailChanged),
+        ("u1", Notice::EmailChanged),
+        ("u1", Notice::StaleIdentify),
+    ];
+    for (person, notice) in noticed {
+        let mut report = report("web", "", subject(Some(person), None), seen(Kind::Profile, 1));
+        report.parts[0].notices.push(notice);
+        health.note(&report);
     }
-    assert_eq!(found(&health, "people_with_two_ids"), 1);
+    assert_eq!(found(&health, "people_with_two_ids"), 2);
     assert_eq!(found(&health, "people_with_two_emails"), 1);
 }
 

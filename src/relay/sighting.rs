@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::clock::Time;
 use crate::guard::{Class, Kind};
 use crate::pipeline::Part;
-use crate::spec::{Call, TimeOrigin};
+use crate::spec::TimeOrigin;
 
 /// Where orders have their number.
 const ORDER_IDS: [&str; 4] = ["order_id", "orderId", "order_number", "id"];
@@ -35,8 +35,6 @@ pub struct Sighting {
     pub order: bool,
     /// Whether it is about an order that it does not number.
     pub order_without_id: bool,
-    /// The e-mail address that an identify states, hashed.
-    pub email: Option<u64>,
 }
 
 impl Sighting {
@@ -56,11 +54,6 @@ impl Sighting {
                 }
             })
         };
-        let email = (event.call() == Call::Identify)
-            .then(|| event.traits()?.get("email")?.as_str())
-            .flatten()
-            .map(|email| email.trim().to_lowercase())
-            .filter(|email| email.contains('@'));
         Self {
             kind,
             class: part.verdict.class,
@@ -70,7 +63,6 @@ impl Sighting {
             without_time: case.time.origin == TimeOrigin::Received,
             order,
             order_without_id: order && !is_numbered(),
-            email: email.map(|email| hashed(&email)),
         }
     }
 }
