@@ -11,6 +11,9 @@ use super::Picture;
 use crate::journal::JournalHealth;
 use crate::server::Readiness;
 
+/// How wrong this machine's clock may be before somebody should look: no answer takes so long.
+const CLOCK_WRONG_MS: i64 = 5 * 60_000;
+
 /// How well Segue is.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Health {
@@ -116,6 +119,17 @@ impl Health {
             let message = "most requests to Customer.io fail; one at a time tries whether it is back, events are kept";
             self.add(Status::Degraded, "breaker_open", message.into());
         }
+        if let Some(ahead) = relay.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_WRONG_MS) {
+            let minutes = ahead.abs() / 60_000;
+            let (so, then) = match ahead > 0 {
+                true => ("ahead of", "fresh events look late, and parked ones leave early"),
+                false => ("behind", "late events look fresh, and fresh ones from the future"),
+            };
+            let message = format!(
+                "this machine's clock is {minutes} min {so} Customer.io's: {then}. Synchronise it (NTP); beyond guard.park_margin old carts may start campaigns"
+            );
+            self.add(Status::Degraded, "clock_wrong_here", message);
+        }
     }
 
     fn judge_scripts(&mut self, picture: &Picture) {
@@ -188,6 +202,10 @@ mod tests {
         Some(relay::Status { standing, ..relay::Status::default() })
     }
 
+    fn clock_ahead(millis: i64) -> Option<relay::Status> {
+        Some(relay::Status { clock_ahead: Some(millis), ..relay::Status::default() })
+    }
+
     #[test]
     fn each_trouble_has_its_status_its_code_and_what_to_do() {
         let paused = Some((Time::from_secs(0), 401));
@@ -207,6 +225,11 @@ mod tests {
                 Status::Degraded, &["credentials_refused"], "since 1970-01-01T00:00:00.000Z: Customer.io answers 401"),
             ("breaker", Box::new(|p| p.relay = standing(Standing { breaker_open: true, ..Standing::default() })),
                 Status::Degraded, &["breaker_open"], "most requests"),
+            ("a clock as usual", Box::new(|p| p.relay = clock_ahead(-4 * 60_000)), Status::Ready, &[], ""),
+            ("a clock ahead", Box::new(|p| p.relay = clock_ahead(62 * 60_000)),
+                Status::Degraded, &["clock_wrong_here"], "62 min ahead of Customer.io's"),
+            ("a clock behind", Box::new(|p| p.relay = clock_ahead(-6 * 60_000)),
+                Status::Degraded, &["clock_wrong_here"], "6 min behind Customer.io's: late events look fresh"),
             ("relay gone", Box::new(|p| p.relay = None), Status::Degraded, &["relay_silent"], "Restart"),
             ("broken scripts", Box::new(|p| p.broken_scripts = Some("a.rhai:3: no".into())),
                 Status::Degraded, &["broken_scripts"], "abc stays in force: a.rhai:3: no"),

@@ -235,6 +235,13 @@ fn relay(picture: &Picture) {
         "1 while most requests to Customer.io fail and only probes are sent."
     );
     gauge!("segue_breaker_open").set(flag(standing.breaker_open));
+    if let Some(ahead) = relay.clock_ahead {
+        describe_gauge!(
+            "segue_clock_ahead_seconds",
+            "How far this machine's clock is ahead of Customer.io's."
+        );
+        gauge!("segue_clock_ahead_seconds").set(ahead as f64 / 1000.0);
+    }
     let counts = [
         (
             "segue_requests_in_flight",
@@ -365,7 +372,7 @@ mod tests {
                 oldest_pending: Some(Time::from_millis(97_500)),
                 ..JournalHealth::default()
             },
-            relay: Some(Status { unsettled: 7, standing }),
+            relay: Some(Status { unsettled: 7, standing, clock_ahead: Some(-1500) }),
             bundle: "abc".into(),
             exits: Exits { count: 4, reasons: vec![] },
             ..Picture::default()
@@ -389,6 +396,7 @@ mod tests {
             ("room", "segue_disk_free_bytes", "1099511627776"),
             ("not full", "segue_journal_full", "0"),
             ("breaker", "segue_breaker_open", "1"),
+            ("clock", "segue_clock_ahead_seconds", "-1.5"),
             ("not paused", "segue_delivery_paused", "0"),
             ("flying", "segue_requests_in_flight", "2"),
             ("in memory", "segue_events_in_memory", "7"),

@@ -69,6 +69,8 @@ pub struct Status {
     pub unsettled: usize,
     /// What the courier is doing.
     pub standing: Standing,
+    /// By how many milliseconds this machine's clock is ahead of Customer.io's, as far as is known.
+    pub clock_ahead: Option<i64>,
 }
 
 enum Message {
@@ -260,7 +262,8 @@ impl Driver {
                 let standing = self.core.standing(self.relay.clock.now());
                 let unsettled =
                     self.core.unsettled(Traffic::Live) + self.core.unsettled(Traffic::Backfill);
-                let _ = answer.send(Status { unsettled, standing });
+                let clock_ahead = self.relay.client.clock_ahead();
+                let _ = answer.send(Status { unsettled, standing, clock_ahead });
             }
             Message::Stop => {}
         }

@@ -7,12 +7,12 @@
 //! Not here: what an answer means ([`super::response`]), when to try again ([`crate::delivery`]).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
@@ -20,6 +20,7 @@ use super::Region;
 use super::request::{Method, Request};
 use super::response::{self, Answer};
 use crate::clock::{Clock, SystemClock};
+use crate::spec::timestamp;
 
 /// Hops from one host to another; the regions need one.
 const REDIRECTS: usize = 3;
@@ -91,7 +92,12 @@ pub struct Client {
     authorization: HeaderValue,
     warned_of_redirect: AtomicBool,
     warned_of_odd_answer: AtomicBool,
+    /// By how many milliseconds the clock here is ahead of the one that dates the answers.
+    ahead: AtomicI64,
 }
+
+/// Stands for a clock that nothing is known about.
+const UNKNOWN: i64 = i64::MIN;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,7 +146,22 @@ impl Client {
             authorization,
             warned_of_redirect: AtomicBool::new(false),
             warned_of_odd_answer: AtomicBool::new(false),
+            ahead: AtomicI64::new(UNKNOWN),
         })
+    }
+
+    /// By how many milliseconds this machine's clock is ahead of Customer.io's, within a second and the
+    /// time that an answer takes; negative: behind. `None`: no answer has said what time it is there.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        Some(self.ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
+    }
+
+    /// Takes the time from the head of an answer.
+    fn compare_clocks(&self, response: &Response) {
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(there) = date.and_then(timestamp::parse_text) {
+            self.ahead.store(SystemClock.now().millis_since(there), Ordering::Relaxed);
+        }
     }
 
     /// Sends a request and reads the answer. It never fails: no answer is one too.
@@ -190,6 +211,7 @@ impl Client {
             url = next;
             response = self.once(request, url.clone()).await?;
         }
+        self.compare_clocks(&response);
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.map(str::to_owned);
         let status = response.status().as_u16();

@@ -57,6 +57,25 @@ fn client(url: &str) -> Client {
 }
 
 #[tokio::test]
+async fn an_answer_tells_how_wrong_the_clock_here_is() {
+    let dated = |date: &str| http("200 OK", &format!("date: {date}\r\n"), "{}");
+    let there = SystemClock.now().plus(Duration::from_secs(7200)).millis();
+    let there = jiff::Timestamp::from_millisecond(there).unwrap();
+    let there = there.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let answers = vec![http("200 OK", "", "{}"), dated(&there), dated("half past nine")];
+    let (url, _) = server(answers).await;
+    let client = client(&url);
+    let mut found = Vec::new();
+
+    for _ in 0..3 {
+        client.send(&batch_request(&[r#"{"a":1}"#])).await;
+        found.push(client.clock_ahead().map(|ahead| (ahead as f64 / 60_000.0).round()));
+    }
+
+    assert_eq!(found, [None, Some(-120.0), Some(-120.0)], "minutes; what is no time says nothing");
+}
+
+#[tokio::test]
 async fn a_batch_goes_out_with_credentials_and_content_type() {
     let (url, seen) = server(vec![http("200 OK", "", "{}")]).await;
 
