@@ -70,6 +70,9 @@ pub struct Resolution {
     pub newly_joined: bool,
     /// Whose old id an alias names.
     pub previous: Option<Previous>,
+    /// Whether it merges somebody into a person of whom Customer.io may not know yet: it merges into
+    /// nobody who is not there.
+    pub merges_into_unknown: bool,
     /// Whose order the event keeps.
     pub keys: Vec<Arc<str>>,
     /// What it teaches.
@@ -181,6 +184,7 @@ pub fn resolve(
     }
     if let Some(person) = resolution.subject.person.clone() {
         people::remember(question, &person, by_primary, (facts, now), &mut resolution)?;
+        people::expect_there(question, &person, (facts, now), &mut resolution)?;
         people::learn_alias(question, &person, now, &mut resolution);
     }
     Ok(resolution)

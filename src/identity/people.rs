@@ -192,6 +192,29 @@ pub(super) fn remember(
     Ok(())
 }
 
+/// Notes whether an alias merges into a person who may not be there: nobody has identified it yet, or
+/// only this very alias when it was processed before.
+pub(super) fn expect_there(
+    question: &Question<'_>,
+    person: &PersonId,
+    (facts, now): (&mut Facts, Time),
+    resolution: &mut Resolution,
+) -> Result<(), JournalError> {
+    let Some(Previous::Person(previous)) = &resolution.previous else { return Ok(()) };
+    if previous.key() == person.key() {
+        return Ok(());
+    }
+    let key = person.key();
+    let old = question.event.previous_id().unwrap_or_default();
+    let again = memory::was_merged_by(old, question.event.fingerprint(), facts, now)?.is_some();
+    let is_known = Known::load(&key, facts, now)?.is_some();
+    resolution.merges_into_unknown = again || !is_known;
+    if !is_known {
+        resolution.taught.push(Known::default().to_fact(&key, now));
+    }
+    Ok(())
+}
+
 /// A merge: the old id is this person from now on.
 pub(super) fn learn_alias(
     question: &Question<'_>,

@@ -101,6 +101,7 @@ pub fn resolve(
     if shown {
         tell_first(source, part, &resolution, &mut operations);
         merge_last(&resolution, &mut operations);
+        merge_into_somebody(part, &resolution, &mut operations);
         create_nobody(source, part, &mut operations);
     }
     match freeze(operations, part, config.customerio.transport, &mut resolved) {
@@ -196,6 +197,19 @@ fn merge_last(resolution: &Resolution, operations: &mut Vec<Operation<'_>>) {
         (identifies, resolution.merges.clone(), resolution.subject.person.clone())
     {
         operations.push(Operation::Merge { primary, secondary });
+    }
+}
+
+/// An alias may be the first word about the new id: an identify goes ahead of it, or the merge would do
+/// nothing and leave two people.
+fn merge_into_somebody(part: &Part, resolution: &Resolution, operations: &mut Vec<Operation<'_>>) {
+    let Some(person) =
+        resolution.subject.person.as_ref().filter(|_| resolution.merges_into_unknown)
+    else {
+        return;
+    };
+    if let [Operation::Merge { .. }] = &operations[..] {
+        operations.insert(0, Operation::existence(person.clone(), told_at(part)));
     }
 }
 

@@ -205,6 +205,13 @@ impl<'e> Operation<'e> {
         Self::Identify(Identify { who, attributes, relationship, instructs, timestamp })
     }
 
+    /// An identify that says no more than that a person is there.
+    pub fn existence(person: PersonId, timestamp: Time) -> Self {
+        let (who, attributes) = (Who::Person(person), Attributes::none());
+        let (relationship, instructs) = (None, false);
+        Self::Identify(Identify { who, attributes, relationship, instructs, timestamp })
+    }
+
     /// The name in traces and metrics.
     pub fn name(&self) -> &'static str {
         match self {
