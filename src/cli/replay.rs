@@ -34,8 +34,9 @@ use crate::journal::sqlite::Base;
 ///
 /// Reads events, lists, batches and NDJSON, also gzip. Without --send nothing leaves the machine. The
 /// plan starts from an empty journal; with --data-dir it knows what that Segue has seen, and with
-/// --people whom the workspace has. With --send the plan comes first too. A replay with a name that was stopped or killed goes on where it was when it is
-/// started again in the same folder: segue-replay-NAME.json remembers.
+/// --people whom the workspace has. With --send the plan comes first too. A replay with a name that was
+/// stopped or killed goes on where it was when it is started again in the same folder:
+/// segue-replay-NAME.json remembers.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  segue replay fixtures/payloads/last_week.ndjson --as-replay january"
@@ -262,6 +263,11 @@ fn send_prepared(
 fn progress_note(args: &ReplayArgs, url: &str) -> anyhow::Result<Option<Progress>> {
     // A rehearsal moves with the time at which it begins.
     let Some(name) = &args.as_replay else { return Ok(None) };
+    // Whom the journal knows changes meanwhile, and with it which events there are to count. It begins
+    // again; what was sent is recognised.
+    if args.existing_only && args.data_dir.is_some() {
+        return Ok(None);
+    }
     let mut of = vec![url.to_owned(), name.clone(), args.skip.to_string()];
     for file in &args.files {
         if file == Path::new("-") {

@@ -59,12 +59,12 @@ pub fn resolve(
     if hold_until.is_some() {
         return Ok(Resolved { hold_until, ..Resolved::of(&resolution) });
     }
-    if happened_before_deletion(part, &resolution, facts, now) {
-        let end = Some(Outcome::Dropped(DropReason::PersonDeleted));
-        return Ok(Resolved { end, ..Resolved::of(&resolution) });
-    }
     let claim = claim(source, part, &question, facts, now, &mut resolution)?;
     let mut resolved = Resolved::of(&resolution);
+    if happened_before_deletion(part, &resolution, facts, now) {
+        resolved.end = Some(Outcome::Dropped(DropReason::PersonDeleted));
+        return Ok(resolved);
+    }
     if let Claim::Ours(Some((key, holder))) = &claim {
         facts.teach(key.clone(), Some(holder.clone()));
         resolved.taught.push((key.clone(), Some(holder.clone())));

@@ -1,8 +1,8 @@
 //! The plan of a replay: what would happen to every event, counted.
 //!
 //! Events go through a world of their own, in which nothing has happened yet, or what the journal of a
-//! Segue knows has. Its own journal is a folder that is removed afterwards: memory does not grow with the recording, but for the eight bytes that tell a
-//! person from another.
+//! Segue knows has. Its own journal is a folder that is removed afterwards: memory does not grow with the
+//! recording, but for the eight bytes that tell a person from another.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
