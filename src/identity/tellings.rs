@@ -62,6 +62,7 @@ pub fn join_tellings(
         }
         if resolution.subject.person.is_none() {
             resolution.subject = joined.subject;
+            resolution.is_unknown_visitor = false;
             resolution.reason = "another event that says the same names the person";
         }
     }

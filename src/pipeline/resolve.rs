@@ -55,12 +55,13 @@ pub fn resolve(
     }
     let question = question(source, part);
     let mut resolution = identity::resolve(&question, facts, now)?;
-    let hold_until = hold_until(source, part, &resolution, now).filter(|_| may_hold);
-    if hold_until.is_some() {
-        return Ok(Resolved { hold_until, ..Resolved::of(&resolution) });
-    }
+    // What a copy of it says may tell whose it is.
     let claim = claim(source, part, &question, facts, now, &mut resolution)?;
     let mut resolved = Resolved::of(&resolution);
+    resolved.hold_until = hold_until(source, part, &resolution, now).filter(|_| may_hold);
+    if resolved.hold_until.is_some() {
+        return Ok(resolved);
+    }
     if happened_before_deletion(part, &resolution, facts, now) {
         resolved.end = Some(Outcome::Dropped(DropReason::PersonDeleted));
         return Ok(resolved);

@@ -66,3 +66,28 @@ impl Base {
         Ok(gone::list(&locked(&self.connection))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::SqliteJournal;
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    #[test]
+    fn a_journal_of_another_version_is_not_guessed_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { directory: folder.path().into(), ..SqliteOptions::default() };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Time::from_secs(1)));
+        drop(SqliteJournal::open(options, clock).unwrap());
+        assert!(Base::open(folder.path()).is_ok());
+
+        for (version, says) in [("1", "start its server once"), ("99", "99")] {
+            let file = Connection::open(folder.path().join("journal.db")).unwrap();
+            schema::set_meta(&file, "schema", Some(version)).unwrap();
+            let error = Base::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
