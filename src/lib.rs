@@ -22,6 +22,9 @@
 //! Beside the path stand the [`emulator`] of Customer.io, the [`admin`] surface and the
 //! command line ([`cli`]).
 
+// `println!` panics when whoever reads has gone; commands write by `cli::stdout`.
+#![warn(clippy::print_stdout)]
+
 pub mod clock;
 pub mod outcome;
 

@@ -4,6 +4,7 @@
 //! ([`crate::admin::originals`]).
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,8 +12,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use super::offline;
 use super::operator::{self, OperatorArgs, Reach};
+use super::{offline, stdout};
 use crate::admin::originals::{self, Original};
 use crate::config::Config;
 use crate::fixture::bodies::Bodies;
@@ -79,15 +80,20 @@ pub fn run(args: &CaptureArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(1));
     };
     let text = fixture(args, &mut call, &offline.config, &setup)?;
-    match &args.out {
-        None => print!("{text}"),
+    stdout::to_the_end(|out| write(args.out.as_deref(), &text, out))
+}
+
+/// Writes the fixture where it is wanted.
+fn write(file: Option<&Path>, text: &str, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match file {
+        None => out.write_all(text.as_bytes())?,
         Some(file) => {
             if let Some(folder) = file.parent() {
                 std::fs::create_dir_all(folder)?;
             }
             std::fs::write(file, text)
                 .with_context(|| format!("{} cannot be written", file.display()))?;
-            println!("wrote {}: segue test {}", file.display(), file.display());
+            writeln!(out, "wrote {}: segue test {}", file.display(), file.display())?;
         }
     }
     Ok(ExitCode::SUCCESS)

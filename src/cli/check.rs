@@ -2,6 +2,7 @@
 //!
 //! Not here: what is checked ([`crate::transform`], [`crate::config`]).
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::offline::{self, Offline};
+use super::stdout;
 use crate::config::ConfigError;
 use crate::transform::{Bundle, Diagnostic, Severity, lints, reference};
 
@@ -48,14 +50,18 @@ struct Found {
 /// # Errors
 /// Nothing that is a finding; only output that cannot be written, or a lint that is not there.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    stdout::to_the_end(|out| execute(args, out))
+}
+
+fn execute(args: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if let Some(code) = &args.explain {
-        return explain(code);
+        return explain(code, out);
     }
     let found = check(args);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&found))?);
+        stdout::json_page(out, &as_json(&found))?;
     } else {
-        print_found(&found);
+        write_found(&found, out)?;
     }
     let warned = found.findings.iter().any(|finding| finding.severity == Severity::Warning);
     let unusable = found.config.is_err() || found.bundle.is_none();
@@ -66,13 +72,13 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn explain(code: &str) -> anyhow::Result<ExitCode> {
+fn explain(code: &str, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let found = lints().iter().find(|lint| lint.code.eq_ignore_ascii_case(code.trim()));
     let Some(lint) = found else {
         let known: Vec<&str> = lints().iter().map(|lint| lint.code).collect();
         anyhow::bail!("there is no lint {code}; there are {}", known.join(", "));
     };
-    print!("{}", reference::lint_page(lint));
+    out.write_all(reference::lint_page(lint).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,9 +107,9 @@ fn check(args: &CheckArgs) -> Found {
     }
 }
 
-fn print_found(found: &Found) {
+fn write_found(found: &Found, out: &mut dyn Write) -> anyhow::Result<()> {
     for finding in &found.findings {
-        println!("{finding}\n");
+        writeln!(out, "{finding}\n")?;
     }
     match &found.config {
         Ok(offline) => {
@@ -111,12 +117,16 @@ fn print_found(found: &Found) {
                 .file
                 .as_ref()
                 .map_or_else(|| "built-in defaults".into(), |file| file.display().to_string());
-            println!("configuration  {file}: usable, {} sources", offline.config.source.len());
+            writeln!(
+                out,
+                "configuration  {file}: usable, {} sources",
+                offline.config.source.len()
+            )?;
             for variable in &offline.unset {
-                println!("               {variable} is not set here; serve will need it");
+                writeln!(out, "               {variable} is not set here; serve will need it")?;
             }
         }
-        Err(error) => println!("configuration  {error}"),
+        Err(error) => writeln!(out, "configuration  {error}")?,
     }
     let count =
         |severity| found.findings.iter().filter(|finding| finding.severity == severity).count();
@@ -125,14 +135,22 @@ fn print_found(found: &Found) {
         Some(bundle) => {
             let tables = bundle.files().filter(|(path, _)| path.starts_with("data/")).count();
             let (stages, schemas) = (bundle.stages().len(), bundle.contracts().all().len());
-            println!(
+            writeln!(
+                out,
                 "scripts        {} ({}): usable, {stages} stages, {tables} tables, {schemas} schemas, {warnings} warnings",
                 found.scripts,
                 bundle.hash()
-            );
+            )?;
         }
-        None => println!("scripts        {}: {errors} errors, {warnings} warnings", found.scripts),
+        None => {
+            writeln!(
+                out,
+                "scripts        {}: {errors} errors, {warnings} warnings",
+                found.scripts
+            )?;
+        }
     }
+    Ok(())
 }
 
 fn as_json(found: &Found) -> Value {

@@ -1,11 +1,13 @@
 //! `segue config`: what is in force, with secrets masked.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 
+use super::stdout;
 use crate::config;
 
 /// Print the configuration in force, defaults included, with secrets masked.
@@ -27,20 +29,21 @@ pub struct ConfigArgs {
 /// # Errors
 /// The configuration cannot be used.
 pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    stdout::to_stdout(|out| execute(args, out))
+}
+
+fn execute(args: &ConfigArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let loaded = config::load(args.config.as_deref())?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&loaded.config)?);
+        stdout::json_page(out, &loaded.config)?;
         return Ok(ExitCode::SUCCESS);
     }
     let from = match &loaded.file {
         Some(file) => file.display().to_string(),
         None => "the built-in defaults: there is no segue.toml here".into(),
     };
-    println!("# {from}");
-    print!(
-        "{}",
-        toml::to_string_pretty(&loaded.config)
-            .context("the configuration cannot be written as TOML")?
-    );
+    let text = toml::to_string_pretty(&loaded.config)
+        .context("the configuration cannot be written as TOML")?;
+    write!(out, "# {from}\n{text}")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::offline;
 use super::operator::{self, OperatorArgs};
+use super::stdout;
 use super::table::{Table, printable};
 use crate::admin::contracts::{Broken, Compared, Kept, Tally};
 use crate::config::Config;
@@ -46,7 +47,7 @@ pub struct ContractsArgs {
 /// # Errors
 /// The configuration or the schemas cannot be used.
 pub fn run(args: ContractsArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &ContractsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -71,7 +72,7 @@ pub(super) fn execute(args: &ContractsArgs, out: &mut dyn Write) -> anyhow::Resu
         kept
     });
     if args.operator.json {
-        operator::json_line(out, &as_json(args, &bundle, &contracts, kept.ok()))?;
+        stdout::json_line(out, &as_json(args, &bundle, &contracts, kept.ok()))?;
     } else {
         write_dictionary(args, &contracts, out)?;
         match kept {

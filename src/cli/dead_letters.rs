@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::operator::{self, OperatorArgs, Reach};
 use super::recorded::write_all;
+use super::stdout;
 use super::table::{Table, printable};
 use crate::admin::AdminError;
 use crate::admin::dead_letters::{
@@ -131,7 +132,7 @@ struct WhichArgs {
 /// # Errors
 /// Neither a server nor its journal can be reached, or what is asked for cannot be meant.
 pub fn run(args: DeadLettersArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(args, out))
+    stdout::to_stdout(|out| execute(args, out))
 }
 
 pub(super) fn execute(args: DeadLettersArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -178,7 +179,7 @@ fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let letter = desk.letter(args.seq)?;
     desk.leave()?;
     if args.operator.json {
-        operator::json_line(out, &letter)?;
+        stdout::json_line(out, &letter)?;
     } else {
         write_letter(&letter, out)?;
     }
@@ -209,7 +210,7 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let later = matches!(desk.0, Reach::Folder(_));
     desk.leave()?;
     if args.operator.json {
-        operator::json_line(out, &done)?;
+        stdout::json_line(out, &done)?;
         return Ok(ExitCode::SUCCESS);
     }
     match done.redriven {
@@ -345,7 +346,7 @@ fn query(
 
 fn write_page(page: &Page, is_first: bool, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        return page.dead_letters.iter().try_for_each(|row| operator::json_line(out, row));
+        return page.dead_letters.iter().try_for_each(|row| stdout::json_line(out, row));
     }
     if page.dead_letters.is_empty() {
         return Ok(());

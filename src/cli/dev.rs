@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::changes::Changes;
-use super::offline;
+use super::{offline, stdout};
 use crate::clock::{Clock as _, SystemClock};
 use crate::fixture::suite::{Outcome, Summary};
 use crate::fixture::{Setup, report, suite};
@@ -61,21 +61,26 @@ pub fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut desk = Desk { scripts: scripts.clone(), paths, ..Desk::new(args) };
     desk.work(None);
     if args.once {
-        print!("{}", desk.screen(usize::MAX, ""));
-        return Ok(if desk.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+        return stdout::to_the_end(|out| {
+            out.write_all(desk.screen(usize::MAX, "").as_bytes())?;
+            Ok(if desk.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        });
     }
     let mut watched: Vec<PathBuf> = std::iter::once(scripts).chain(offline.file).collect();
     watched.extend(desk.paths.clone());
     watched.retain(|path| path.exists());
     let changes = Changes::of(&watched)?;
     let mut last = String::new();
-    loop {
-        show(&desk.screen(height(), &last))?;
-        let changed = changes.next()?;
-        let names = changed.iter().filter_map(|path| path.file_name());
-        last = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>().join(", ");
-        desk.work(Some(&changed));
-    }
+    stdout::to_stdout(|out| {
+        loop {
+            show(&desk.screen(height(), &last), out)?;
+            let changed = changes.next()?;
+            let names = changed.iter().filter_map(|path| path.file_name());
+            let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+            last = names.join(", ");
+            desk.work(Some(&changed));
+        }
+    })
 }
 
 /// What is known between two changes.
@@ -265,9 +270,8 @@ fn coverage_line(files: &[FileCoverage]) -> String {
 }
 
 /// Puts a screen in place of the one before, on a terminal; below it elsewhere.
-fn show(screen: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if out.is_terminal() {
+fn show(screen: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
         write!(out, "\u{1b}[2J\u{1b}[H")?;
     }
     writeln!(out, "{screen}")?;

@@ -2,6 +2,7 @@
 //!
 //! Not here: where the pages come from ([`crate::transform::reference`]).
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use super::stdout;
 use crate::transform::{Helper, reference};
 
 /// Print the reference of the helpers, or write it with the lints and the editor's definitions.
@@ -31,9 +33,13 @@ pub struct DocsArgs {
 /// # Errors
 /// A file cannot be written.
 pub fn run(args: &DocsArgs) -> anyhow::Result<ExitCode> {
+    stdout::to_the_end(|out| execute(args, out))
+}
+
+fn execute(args: &DocsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.out {
-        None if args.json => println!("{}", serde_json::to_string_pretty(&as_json())?),
-        None => print!("{}", reference::helpers_page()),
+        None if args.json => stdout::json_page(out, &as_json())?,
+        None => out.write_all(reference::helpers_page().as_bytes())?,
         Some(folder) => {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -46,7 +52,7 @@ pub fn run(args: &DocsArgs) -> anyhow::Result<ExitCode> {
                 let file = folder.join(name);
                 std::fs::write(&file, text)
                     .with_context(|| format!("{} cannot be written", file.display()))?;
-                println!("wrote {}", file.display());
+                writeln!(out, "wrote {}", file.display())?;
             }
         }
     }

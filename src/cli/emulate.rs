@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::stdout;
 use crate::clock::SystemClock;
 use crate::emulator::settings::ApiKey;
 use crate::emulator::{Emulator, FaultRule, Settings, serve};
@@ -76,7 +77,7 @@ pub fn run(args: EmulateArgs) -> anyhow::Result<ExitCode> {
     actix_web::rt::System::new().block_on(async move {
         let running = serve(listen, Emulator::new(settings), Arc::new(SystemClock))
             .with_context(|| format!("cannot listen on {listen}"))?;
-        println!("{}", greeting(&running.url()));
+        stdout::to_the_end(|out| Ok(writeln!(out, "{}", greeting(&running.url()))?))?;
         tokio::signal::ctrl_c().await.context("cannot wait for an interrupt")?;
         running.stop().await;
         Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 //! Not here: what happens to it ([`crate::fixture::explanation`]).
 
 use std::fmt::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::offline;
+use super::{offline, stdout};
 use crate::fixture::explanation::{Change, Explained, Explanation, Script, Spec, explain};
 use crate::fixture::{Delivery, Setup, World, layout, report, suite};
 use crate::spec::{Ingress, TimeOrigin};
@@ -52,6 +53,10 @@ pub struct ExplainArgs {
 /// # Errors
 /// The file, the configuration or the scripts cannot be used.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    stdout::to_the_end(|out| execute(args, out))
+}
+
+fn execute(args: &ExplainArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let body = offline::read_input(&args.file)?;
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
@@ -73,24 +78,22 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Err(error) => {
             let (status, code) = error.answer();
             if args.json {
-                println!(
-                    "{}",
-                    json!({ "refused": { "status": status.as_u16(), "code": code, "message": error.to_string() } })
-                );
+                let refused = json!({ "status": status.as_u16(), "code": code, "message": error.to_string() });
+                stdout::json_line(out, &json!({ "refused": refused }))?;
                 return Ok(ExitCode::from(1));
             }
             bail!("the sender would be answered {} {code}: {error}", status.as_u16());
         }
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&json!({ "events": explained }))?);
+        stdout::json_page(out, &json!({ "events": explained }))?;
     } else {
         let count = explained.len();
         for (index, one) in explained.iter().enumerate() {
             if count > 1 {
-                println!("━━ event {} of {count}", index + 1);
+                writeln!(out, "━━ event {} of {count}", index + 1)?;
             }
-            print!("{}", text(one));
+            out.write_all(text(one).as_bytes())?;
         }
     }
     let dead = explained.iter().any(|one| one.outcome == "dead_lettered");

@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::operator::{self, OperatorArgs};
+use super::stdout;
 use super::table::{Table, printable};
 use crate::admin::health::{Health, Status};
 use crate::admin::runs::{DataReport, SourceData};
@@ -32,7 +33,7 @@ pub struct HealthArgs {
 /// # Errors
 /// No server is running.
 pub fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 #[derive(Serialize)]
@@ -46,7 +47,7 @@ pub(super) fn execute(args: &HealthArgs, out: &mut dyn Write) -> anyhow::Result<
     let status: crate::admin::status::Status = server.get("/api/status", &[])?;
     let both = Both { health: status.health, data: server.get("/api/data-health", &[])? };
     if args.operator.json {
-        operator::json_line(out, &both)?;
+        stdout::json_line(out, &both)?;
     } else {
         writeln!(out, "{}", both.health.status.as_str())?;
         for reason in &both.health.reasons {

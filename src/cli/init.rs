@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::stdout;
 use crate::transform::{manifest, shipped};
 
 const CONFIG: &str = include_str!("init/segue.toml");
@@ -33,20 +34,24 @@ pub struct InitArgs {
 /// # Errors
 /// Something cannot be written.
 pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
+    stdout::to_the_end(|out| execute(args, out))
+}
+
+fn execute(args: &InitArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     for (path, text) in files() {
         let file = args.dir.join(&path);
         match write_new(&file, &text)
             .with_context(|| format!("{} cannot be written", file.display()))?
         {
-            true => println!("wrote {}", file.display()),
-            false => println!("kept  {}: it is there already", file.display()),
+            true => writeln!(out, "wrote {}", file.display())?,
+            false => writeln!(out, "kept  {}: it is there already", file.display())?,
         }
     }
     let dir = args.dir.display();
-    println!("\nNext:");
-    println!("  segue check {dir}                        which variables it wants");
-    println!("  segue test --config {dir}/segue.toml {dir}/fixtures");
-    println!("  segue serve --config {dir}/segue.toml");
+    writeln!(out, "\nNext:")?;
+    writeln!(out, "  segue check {dir}                        which variables it wants")?;
+    writeln!(out, "  segue test --config {dir}/segue.toml {dir}/fixtures")?;
+    writeln!(out, "  segue serve --config {dir}/segue.toml")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,6 +21,7 @@ pub mod replay;
 pub mod runs;
 pub mod serve;
 pub mod status;
+mod stdout;
 mod table;
 pub mod tap;
 pub mod test;

@@ -7,9 +7,8 @@
 //!
 //! Not here: what is asked ([`crate::admin`]).
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -94,27 +93,6 @@ pub(super) fn server(args: &OperatorArgs) -> anyhow::Result<Server> {
             format!("no Segue is running on {}", place.options.directory.display())
         }),
     }
-}
-
-/// Runs a command that writes to standard output, which may close early.
-pub(super) fn to_stdout(
-    run: impl FnOnce(&mut dyn Write) -> anyhow::Result<ExitCode>,
-) -> anyhow::Result<ExitCode> {
-    let result = run(&mut std::io::stdout().lock());
-    let closed = |error: &anyhow::Error| {
-        let cause = error.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
-    };
-    match result {
-        Err(error) if closed(&error) => Ok(ExitCode::SUCCESS),
-        result => result,
-    }
-}
-
-/// Writes one object as a line of JSON.
-pub(super) fn json_line(out: &mut dyn Write, object: &impl Serialize) -> anyhow::Result<()> {
-    writeln!(out, "{}", serde_json::to_string(object)?)?;
-    Ok(())
 }
 
 /// Waits for the journal's answer, and closes it when there are no more questions.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::operator::{self, OperatorArgs, Reach};
+use super::stdout;
 use crate::admin::dead_letters::LONGEST_PAGE;
 use crate::admin::originals::{self, Original, Originals, Which};
 use crate::clock::{Clock as _, SystemClock};
@@ -40,7 +41,7 @@ pub struct RecordedArgs {
 /// # Errors
 /// Neither a server nor its journal can be reached, or a time cannot be read.
 pub fn run(args: RecordedArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &RecordedArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -86,10 +87,8 @@ pub(super) fn write_all(
         for original in &originals {
             count += 1;
             match (only_payload, original) {
-                (false, original) => operator::json_line(out, original)?,
-                (true, Original { payload: Some(payload), .. }) => {
-                    operator::json_line(out, payload)?
-                }
+                (false, original) => stdout::json_line(out, original)?,
+                (true, Original { payload: Some(payload), .. }) => stdout::json_line(out, payload)?,
                 (true, _) => damaged += 1,
             }
         }

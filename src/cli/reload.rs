@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::operator::{self, OperatorArgs};
+use super::stdout;
 use crate::admin::scripts::{InForce, Wanted};
 
 /// Bring changed scripts into force, if they can be used.
@@ -32,14 +33,14 @@ pub struct ReloadArgs {
 /// # Errors
 /// No server is running, or the scripts cannot be used.
 pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let wanted = Wanted { back: args.back, again: args.again };
     let scripts: InForce = operator::server(&args.operator)?.post("/api/reload", &wanted)?;
     if args.operator.json {
-        operator::json_line(out, &scripts)?;
+        stdout::json_line(out, &scripts)?;
         return Ok(ExitCode::SUCCESS);
     }
     for warning in &scripts.warnings {

@@ -10,7 +10,7 @@ mod renew;
 mod send;
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Read, Write as _};
+use std::io::{IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use self::people::People;
 use self::progress::Progress;
 use self::renew::{Preparation, Renewal};
 use super::operator::OperatorArgs;
-use super::{offline, operator, runs};
+use super::{offline, runs, stdout};
 use crate::config::DestinationKind;
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
@@ -116,7 +116,7 @@ pub struct ReplayArgs {
 /// A file, the configuration or the scripts cannot be used, or sending fails for good.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     match (&args.send, &args.compare.against) {
-        (Some(url), _) => send_all(args, url),
+        (Some(url), _) => stdout::to_the_end(|out| send_all(args, url, out)),
         (None, Some(against)) => against::run(args, against),
         (None, None) => plan_all(args),
     }
@@ -148,9 +148,9 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let plan = make_plan(args, &preparation(args)?)?;
-    operator::to_stdout(|out| {
+    stdout::to_stdout(|out| {
         match args.json {
-            true => writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?,
+            true => stdout::json_page(out, &plan)?,
             false => out.write_all(plan.text().as_bytes())?,
         }
         Ok(ExitCode::SUCCESS)
@@ -188,7 +188,7 @@ fn preparation(args: &ReplayArgs) -> anyhow::Result<Preparation> {
     Ok(Preparation::new(people, args.existing_only, renewal))
 }
 
-fn send_all(args: &ReplayArgs, url: &str) -> anyhow::Result<ExitCode> {
+fn send_all(args: &ReplayArgs, url: &str, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if args.rate == 0 {
         bail!("--rate must be at least 1");
     }
@@ -206,21 +206,21 @@ fn send_all(args: &ReplayArgs, url: &str) -> anyhow::Result<ExitCode> {
             let is_stdin = args.files.iter().any(|file| file == Path::new("-"));
             if !args.no_plan && !is_stdin {
                 let plan = make_plan(args, &prepared)?;
-                print!("{}", plan.text());
+                write!(out, "{}", plan.text())?;
                 let seconds = plan.events().div_ceil(u64::from(args.rate));
-                println!("Sending takes about {seconds} s at --rate {}.\n", args.rate);
+                writeln!(out, "Sending takes about {seconds} s at --rate {}.\n", args.rate)?;
             }
         }
-        _ => println!("Going on behind the {skip} events that were sent before."),
+        _ => writeln!(out, "Going on behind the {skip} events that were sent before.")?,
     }
-    if !may_go_on(args, url)? {
-        println!("Nothing was sent.");
+    if !may_go_on(args, url, out)? {
+        writeln!(out, "Nothing was sent.")?;
         return Ok(ExitCode::from(1));
     }
     let sent = send_prepared(args, url, &prepared, (skip, note))?;
-    println!("{sent} events sent to {url}");
+    writeln!(out, "{sent} events sent to {url}")?;
     if let Some(name) = &args.as_replay {
-        print!("{}", closing_table(args, name));
+        write!(out, "{}", closing_table(args, name))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -284,7 +284,7 @@ fn progress_note(args: &ReplayArgs, url: &str) -> anyhow::Result<Option<Progress
 }
 
 /// Asks whoever sits there. A rehearsal into a real workspace is never begun unasked.
-fn may_go_on(args: &ReplayArgs, url: &str) -> anyhow::Result<bool> {
+fn may_go_on(args: &ReplayArgs, url: &str, out: &mut dyn Write) -> anyhow::Result<bool> {
     let config = offline::load(args.config.as_deref())?.config;
     let is_real = config.destination == DestinationKind::Customerio;
     let is_terminal = std::io::stdin().is_terminal();
@@ -301,8 +301,8 @@ fn may_go_on(args: &ReplayArgs, url: &str) -> anyhow::Result<bool> {
         true => " It makes new people in a REAL workspace.",
         false => "",
     };
-    print!("Send it to {url}?{warning} [y/N] ");
-    std::io::stdout().flush()?;
+    write!(out, "Send it to {url}?{warning} [y/N] ")?;
+    out.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::health;
 use super::operator::{self, OperatorArgs, Reach};
+use super::stdout;
 use super::table::{Table, printable};
 use crate::admin::runs::{self, Run};
 use crate::journal::Journal;
@@ -34,14 +35,14 @@ pub struct RunsArgs {
 /// # Errors
 /// Neither a server nor its journal can be reached.
 pub fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &RunsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let mut known = ask(&args.operator)?;
     known.retain(|run| args.name.as_ref().is_none_or(|name| *name == run.name));
     if args.operator.json {
-        known.iter().try_for_each(|run| operator::json_line(out, run))?;
+        known.iter().try_for_each(|run| stdout::json_line(out, run))?;
     } else {
         match (&args.name, known.as_slice()) {
             (Some(name), []) => writeln!(out, "No replay of the name {name:?} came in.")?,

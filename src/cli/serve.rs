@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::stdout;
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, DestinationKind, Loaded};
@@ -47,7 +48,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let app = App::start(loaded.config.clone(), Arc::new(SystemClock)).await?;
-    print!("{}", banner(&loaded, &app));
+    stdout::to_the_end(|out| Ok(out.write_all(banner(&loaded, &app).as_bytes())?))?;
     until_stopped(&app).await?;
     tracing::info!("stopping");
     app.stop().await;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::operator::{self, OperatorArgs};
+use super::stdout;
 use super::table::printable;
 use crate::admin::health;
 use crate::admin::status::Status;
@@ -25,13 +26,13 @@ pub struct StatusArgs {
 /// # Errors
 /// No server is running.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let status: Status = operator::server(&args.operator)?.get("/api/status", &[])?;
     if args.operator.json {
-        operator::json_line(out, &status)?;
+        stdout::json_line(out, &status)?;
     } else {
         write!(out, "{}", printed(&status))?;
     }

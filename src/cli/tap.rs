@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::operator::{self, OperatorArgs};
+use super::stdout;
 use super::table::printable;
 use crate::admin::tap::Tapped;
 use crate::fixture::layout;
@@ -54,7 +55,7 @@ pub struct TapArgs {
 /// # Errors
 /// No server can be reached, or several taps are open already.
 pub fn run(args: TapArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &TapArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 //!
 //! Not here: what a fixture is and how it is judged ([`crate::fixture`]).
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::changes::Changes;
-use super::offline;
+use super::{offline, stdout};
 use crate::fixture::suite::Summary;
 use crate::fixture::{Setup, report, suite};
 use crate::transform::coverage::percent;
@@ -59,11 +60,11 @@ pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             "--update is refused in CI (CI is set): what is expected changes by review, not by a run"
         );
     }
-    if args.watch { again_and_again(args) } else { once(args) }
+    stdout::to_the_end(|out| if args.watch { again_and_again(args, out) } else { once(args, out) })
 }
 
 /// Runs until somebody stops it.
-fn again_and_again(args: &TestArgs) -> anyhow::Result<ExitCode> {
+fn again_and_again(args: &TestArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let scripts = args.transforms.clone().unwrap_or(offline.config.transforms);
     let mut watched: Vec<PathBuf> = std::iter::once(scripts).chain(offline.file).collect();
@@ -72,13 +73,13 @@ fn again_and_again(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let changes = Changes::of(&watched)?;
     loop {
         // What is broken now is repaired while this waits.
-        if let Err(error) = once(args) {
-            println!("{error:#}");
+        if let Err(error) = once(args, out) {
+            writeln!(out, "{error:#}")?;
         }
-        println!("waiting for a change, Ctrl-C ends");
+        writeln!(out, "waiting for a change, Ctrl-C ends")?;
         let changed = changes.next()?;
         let changed: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
-        println!("\n── {}", changed.join(", "));
+        writeln!(out, "\n── {}", changed.join(", "))?;
     }
 }
 
@@ -89,7 +90,7 @@ fn paths_of(args: &TestArgs) -> Vec<PathBuf> {
     }
 }
 
-fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
+fn once(args: &TestArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
     let setup = Setup::new(&offline.config, bundle);
@@ -100,11 +101,13 @@ fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
         bail!("there is no *.test.json in {}", shown(&paths));
     }
     let only = args.only.as_deref();
+    let mut written = Ok(());
     let summary = suite::run(&files, only, &setup, |outcome| {
-        if let Some(failure) = &outcome.failure {
-            println!("{}", report::failure(outcome, failure));
+        if let (Some(failure), Ok(())) = (&outcome.failure, &written) {
+            written = writeln!(out, "{}", report::failure(outcome, failure));
         }
     });
+    written?;
     if summary.outcomes.is_empty() {
         bail!("no case in {} is named like {:?}", shown(&paths), only.unwrap_or_default());
     }
@@ -113,27 +116,37 @@ fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     if args.update {
-        return update(&files, only, &setup);
+        return update(&files, only, &setup, out);
     }
-    let covered = covers_enough(args, &setup, &summary);
-    println!("{}", report::last_line(&summary));
+    let covered = covers_enough(args, &setup, &summary, out)?;
+    writeln!(out, "{}", report::last_line(&summary))?;
     Ok(if summary.failed() == 0 && covered { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Shows which lines were reached, where that was asked for; whether they are enough.
-fn covers_enough(args: &TestArgs, setup: &Setup, summary: &Summary) -> bool {
-    let Some(coverage) = &setup.coverage else { return true };
+fn covers_enough(
+    args: &TestArgs,
+    setup: &Setup,
+    summary: &Summary,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<bool> {
+    let Some(coverage) = &setup.coverage else { return Ok(true) };
     let files = coverage.files();
-    println!("{}", report::coverage(&files, &setup.bundle, summary.outcomes.len()));
+    writeln!(out, "{}", report::coverage(&files, &setup.bundle, summary.outcomes.len()))?;
     let (reached, min) = (percent(&files), args.min.unwrap_or(0.0));
     if reached < min {
-        println!("{reached:.1} % of the lines are reached, less than the {min} % of --min");
+        writeln!(out, "{reached:.1} % of the lines are reached, less than the {min} % of --min")?;
     }
-    reached >= min
+    Ok(reached >= min)
 }
 
 /// Rewrites the fixtures that differ.
-fn update(files: &[PathBuf], only: Option<&str>, setup: &Setup) -> anyhow::Result<ExitCode> {
+fn update(
+    files: &[PathBuf],
+    only: Option<&str>,
+    setup: &Setup,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut rewritten = 0;
     for file in files {
@@ -142,16 +155,16 @@ fn update(files: &[PathBuf], only: Option<&str>, setup: &Setup) -> anyhow::Resul
             Ok(Some(text)) => {
                 std::fs::write(file, text)
                     .with_context(|| format!("{} cannot be written", file.display()))?;
-                println!("rewrote {}", file.display());
+                writeln!(out, "rewrote {}", file.display())?;
                 rewritten += 1;
             }
             Err(problem) => {
-                println!("left {} as it is: {problem}", file.display());
+                writeln!(out, "left {} as it is: {problem}", file.display())?;
                 code = ExitCode::from(1);
             }
         }
     }
-    println!("{rewritten} rewritten: look at the difference before you commit it");
+    writeln!(out, "{rewritten} rewritten: look at the difference before you commit it")?;
     Ok(code)
 }
 

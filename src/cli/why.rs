@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::operator::{self, OperatorArgs, Reach};
+use super::stdout;
 use super::table::Table;
 use crate::admin::story::{self, Chapter, Story, USUAL};
 
@@ -34,13 +35,13 @@ pub struct WhyArgs {
 /// # Errors
 /// Neither a server nor its journal can be reached.
 pub fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
-    operator::to_stdout(|out| execute(&args, out))
+    stdout::to_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &WhyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let story = ask(args)?;
     if args.operator.json {
-        story.events.iter().try_for_each(|event| operator::json_line(out, event))?;
+        story.events.iter().try_for_each(|event| stdout::json_line(out, event))?;
     } else {
         write_story(&story, out)?;
     }

@@ -112,6 +112,48 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
     }
 }
 
+/// Runs a command whose standard output nobody reads; its exit code, and what it complained about.
+fn unread(folder: &Path, args: &[&str]) -> (i32, String) {
+    let (nobody, pipe) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(pipe);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_pager_that_closes_early_changes_no_verdict() {
+    let desk = desk();
+    write(
+        desk.path(),
+        "bad.test.json",
+        &json!({ "input": { "type": "odd" }, "expect": { "outcome": "delivered" } }),
+    );
+    std::fs::create_dir(desk.path().join("broken")).unwrap();
+    std::fs::write(desk.path().join("broken/00_a.rhai"), "fn on_track(event, ctx) {").unwrap();
+    write(desk.path(), "dead.json", &json!({ "type": "odd" }));
+    let order = json!({
+        "type": "track", "event": "Order Completed", "userId": "u-1",
+        "properties": { "order_id": 1001, "total": "$49.00" }
+    });
+    write(desk.path(), "order.json", &order);
+    #[rustfmt::skip]
+    let table: [(&[&str], i32); 12] = [
+        (&["test", "fixtures/orders"], 0), (&["test", "bad.test.json"], 1),
+        (&["check"], 0), (&["check", "broken"], 1),
+        (&["explain", "dead.json"], 1),
+        (&["dev", "--once", "bad.test.json"], 1),
+        (&["docs"], 0), (&["config"], 0), (&["contracts"], 0),
+        (&["init", "new"], 0),
+        (&["capture", "l1", "--from", "fixtures/payloads/last_week.ndjson"], 0),
+        (&["replay", "order.json", "--against", "none", "--fail-on", "any"], 1),
+    ];
+    for (args, code) in table {
+        assert_eq!(unread(desk.path(), args), (code, String::new()), "{args:?}");
+    }
+}
+
 #[test]
 fn an_update_is_refused_in_ci() {
     let desk = desk();

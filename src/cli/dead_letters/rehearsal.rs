@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::super::offline;
-use super::super::operator::{self, OperatorArgs};
+use super::super::operator::OperatorArgs;
+use super::super::stdout;
 use crate::admin::originals::Original;
 use crate::clock::{Clock as _, SystemClock};
 use crate::fixture::{Setup, World};
@@ -48,7 +49,7 @@ pub(super) fn report(
     for chunk in originals.chunks(CHUNK) {
         for fate in rehearse(&setup, chunk)? {
             if args.json {
-                operator::json_line(out, &fate)?;
+                stdout::json_line(out, &fate)?;
             }
             *counts.entry((fate.reason, fate.now)).or_default() += 1;
         }

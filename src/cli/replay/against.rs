@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{ReplayArgs, open, progress_of, shown};
-use crate::cli::{offline, operator, table::printable};
+use crate::cli::{offline, stdout, table::printable};
 use crate::fixture::bodies::Bodies;
 use crate::fixture::comparison::{Comparer, Comparison, Counted, Options};
 use crate::fixture::{ChangeKind, Setup, layout, suite};
@@ -100,9 +100,10 @@ pub(super) fn run(args: &ReplayArgs, against: &str) -> anyhow::Result<ExitCode> 
             failed.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
         said.push_str(&format!("\nfailed on {}\n", kinds.join(", ")));
     }
-    // A long report is piped into a pager, which may close early; the verdict stays.
-    operator::to_stdout(|out| Ok(out.write_all(said.as_bytes()).map(|()| ExitCode::SUCCESS)?))?;
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    stdout::to_the_end(|out| {
+        out.write_all(said.as_bytes())?;
+        Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    })
 }
 
 /// A bundle that changes nothing and knows the same synonyms, so that the guard knows events by the
