@@ -4,8 +4,10 @@ use rhai::{EvalAltResult, Position};
 
 use super::bundle::Bundle;
 use super::compile::{Program, StageCode};
-use super::error::{Located, ScriptError, code, locate};
+use super::error::{ScriptError, code};
 use super::limits::Stopped;
+use super::mishap::{Located, locate};
+use super::repair;
 
 /// An error of Rhai, in the words and at the place that an operator needs.
 pub(crate) fn located(
@@ -15,7 +17,7 @@ pub(crate) fn located(
     handler: &str,
     error: EvalAltResult,
 ) -> ScriptError {
-    let Located { code, message, file, function, position } = locate(error);
+    let Located { code, message, mishap, file, function, position } = locate(error);
     let mut located = error_of(bundle, stage, code, message);
     if program.session.watch.stopped() == Some(Stopped::Wall) && code == code::DEADLINE {
         located.retryable = true;
@@ -29,21 +31,27 @@ pub(crate) fn located(
         }
         _ => put_at(bundle, &mut located, &file, position),
     }
+    located.corrected = mishap.and_then(|mishap| {
+        let line = line_of(bundle, &located)?;
+        repair::corrected(&mishap, line.trim_end(), located.column?)
+    });
     located
 }
 
 /// Says where an error happened.
 pub(crate) fn put_at(bundle: &Bundle, error: &mut ScriptError, file: &str, position: Position) {
-    let source = bundle.source(file);
-    if source.is_some() {
+    if bundle.source(file).is_some() {
         error.file = file.to_owned();
     }
     error.line = position.line();
     error.column = position.position().filter(|column| *column > 0);
-    error.source_line = position
-        .line()
-        .and_then(|line| source?.lines().nth(line.checked_sub(1)?))
-        .map(|text| super::mask::shortened(text.trim_end(), 200));
+    error.source_line =
+        line_of(bundle, error).map(|text| super::mask::shortened(text.trim_end(), 200));
+}
+
+/// The whole line at which an error happened.
+fn line_of<'b>(bundle: &'b Bundle, error: &ScriptError) -> Option<&'b str> {
+    bundle.source(&error.file)?.lines().nth(error.line?.checked_sub(1)?)
 }
 
 /// An error of a stage, without a place.
@@ -73,6 +81,7 @@ pub(crate) fn error(
         line: None,
         column: None,
         source_line: None,
+        corrected: None,
         retryable: false,
         bundle: bundle.hash().into(),
     }

@@ -12,11 +12,11 @@ use rhai::{
 
 use super::bundle::Bundle;
 use super::diagnostic::Diagnostic;
-use super::error::locate;
 use super::frame::Frame;
 use super::handle::register::register_property;
 use super::lint;
 use super::manifest::{Mode, is_stage_file};
+use super::mishap::locate;
 use super::sandbox;
 use super::session::Session;
 use crate::spec::Call;

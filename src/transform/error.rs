@@ -2,6 +2,9 @@
 //!
 //! Messages are for the operator: they may quote a short value, but e-mail addresses and long digit
 //! strings are masked, and nothing of this is ever logged.
+//!
+//! Not here: what Rhai's own errors mean ([`super::mishap`]), how a line would be right
+//! ([`super::repair`]).
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, Position};
 use serde_json::json;
@@ -63,6 +66,8 @@ pub struct ScriptError {
     pub column: Option<usize>,
     /// The text of that line.
     pub source_line: Option<String>,
+    /// The line as it would be right, where that can be said.
+    pub corrected: Option<String>,
     /// The machine was too busy: the same event may well succeed when tried once more.
     pub retryable: bool,
     /// The hash of the bundle.
@@ -86,6 +91,7 @@ impl ScriptError {
             "line": self.line,
             "column": self.column,
             "source_line": self.source_line,
+            "corrected": self.corrected,
             "bundle": self.bundle,
         });
         DeadLetter::new(code, Stage::Transform, self.to_string()).with_detail(detail)
@@ -144,125 +150,6 @@ pub(crate) fn refused(refusal: Refusal) -> Box<EvalAltResult> {
             throw(code::SCRIPT, "ctx can only be read; take a copy with copy() to change it")
         }
     }
-}
-
-/// Where and what, before it is known which stage it was.
-pub(crate) struct Located {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) file: Option<String>,
-    pub(crate) function: Option<String>,
-    pub(crate) position: Position,
-}
-
-/// Reads Rhai's nested errors: the innermost says what, the frames around it say where.
-pub(crate) fn locate(error: EvalAltResult) -> Located {
-    let mut error = error;
-    let mut file = None;
-    let mut function = None;
-    let mut around = Position::NONE;
-    loop {
-        match error {
-            EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-                if !name.starts_with("anon$") {
-                    function = Some(name);
-                }
-                if !source.is_empty() {
-                    file = Some(source);
-                }
-                if !position.is_none() {
-                    around = position;
-                }
-                error = *inner;
-            }
-            EvalAltResult::ErrorInModule(name, inner, position) => {
-                file = Some(name);
-                if !position.is_none() {
-                    around = position;
-                }
-                error = *inner;
-            }
-            _ => break,
-        }
-    }
-    let own = error.position();
-    let position = if own.is_none() { around } else { own };
-    error.set_position(Position::NONE);
-    let (code, message) = describe(error);
-    let function = function.map(|name| name.split(" @").next().unwrap_or_default().to_owned());
-    Located { code, message: mask::text(&message), file, function, position }
-}
-
-fn describe(error: EvalAltResult) -> (&'static str, String) {
-    use EvalAltResult as E;
-    match error {
-        E::ErrorRuntime(thrown, _) => describe_thrown(&thrown),
-        E::ErrorFunctionNotFound(signature, _) => (code::UNKNOWN_FUNCTION, no_function(&signature)),
-        E::ErrorTooManyOperations(_) => (
-            code::OPERATIONS,
-            "too many operations: does a loop never end? ([limits] operations)".into(),
-        ),
-        E::ErrorTerminated(..) => (
-            code::DEADLINE,
-            "the script took too long and was stopped ([limits] deadline_ms)".into(),
-        ),
-        E::ErrorDataTooLarge(what, _) => {
-            (code::DATA, format!("{what}: more data than [limits] string_bytes and elements allow"))
-        }
-        E::ErrorTooManyVariables(_) => (code::DATA, "too many variables".into()),
-        E::ErrorTooManyModules(_) => (code::DATA, "too many imports".into()),
-        E::ErrorStackOverflow(_) => {
-            (code::STACK, "function calls are nested too deeply: does one call itself?".into())
-        }
-        E::ErrorDotExpr(message, _) if message.contains("'()'") => (
-            code::MISSING,
-            "a property is read from or written to a value that is missing: use `?.`, \
-             get(map, \"path\", default) or set(map, \"path\", value)"
-                .into(),
-        ),
-        E::ErrorIndexingType(message, _) if message.starts_with("()") => (
-            code::MISSING,
-            "a value that is missing is indexed: use `?[`, or get(map, \"path\", default)".into(),
-        ),
-        other => (code::SCRIPT, other.to_string()),
-    }
-}
-
-fn describe_thrown(thrown: &Dynamic) -> (&'static str, String) {
-    const KNOWN: [&str; 9] = [
-        code::FAILED,
-        code::NO_RESULT,
-        code::UNREADABLE,
-        code::MISSING,
-        code::UNKNOWN_TABLE,
-        code::UNKNOWN_FUNCTION,
-        code::SCRIPT,
-        code::DATA,
-        code::NOT_JSON,
-    ];
-    if let Some(map) = thrown.read_lock::<Map>() {
-        let text = |name: &str| map.get(name).and_then(|text| text.clone().into_string().ok());
-        if let Some(message) = text("message") {
-            let said = text("code").unwrap_or_default();
-            let code = KNOWN.into_iter().find(|known| **known == *said).unwrap_or(code::SCRIPT);
-            return (code, message.to_string());
-        }
-    }
-    if thrown.is_unit() {
-        return (code::SCRIPT, "the script threw an error without a message".into());
-    }
-    (code::SCRIPT, thrown.to_string())
-}
-
-/// Rhai says `snake_cas (&str | ImmutableString | String)`.
-fn no_function(signature: &str) -> String {
-    let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ""));
-    let arguments = arguments
-        .trim_end_matches(')')
-        .replace("&str | ImmutableString | String", "string")
-        .replace("i64", "int")
-        .replace("f64", "float");
-    format!("there is no function {name}({arguments})")
 }
 
 /// The value of a catch variable, or of a message: a text.

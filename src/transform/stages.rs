@@ -200,6 +200,7 @@ impl Run<'_> {
                 line: error.line,
                 column: error.column,
                 source_line: error.source_line,
+                corrected: error.corrected,
                 ..lost.clone()
             }),
             None if error.line.is_none()

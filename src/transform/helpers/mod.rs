@@ -34,7 +34,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use super::diagnostic::Diagnostic;
-use super::error::{code, quoted, throw};
+use super::error::{code, quoted, throw_about};
 use super::handle::{MapHandle, as_text};
 use super::session::Session;
 
@@ -271,7 +271,12 @@ impl Call<'_, '_> {
     /// The error for an argument of the wrong kind.
     pub(crate) fn wrong(&self, at: usize, want: &str) -> Box<EvalAltResult> {
         let got = quoted(self.arg(at));
-        throw(code::SCRIPT, format!("{}: argument {} must be {want}, not {got}", self.name, at + 1))
+        let message = format!("{}: argument {} must be {want}, not {got}", self.name, at + 1);
+        let about = [
+            ("argument", i64::try_from(at).unwrap_or(0).into()),
+            ("want", Dynamic::from(want.to_owned())),
+        ];
+        throw_about(code::SCRIPT, message, &about)
     }
 }
 

@@ -30,15 +30,17 @@ impl Unread {
 }
 
 /// How a value looks that can be read.
-fn wanted(noun: &str) -> &'static str {
+pub(super) fn wanted(noun: &str) -> &'static str {
     match noun {
         "money" => "an amount such as 49, \"49.00\", \"$1,249.00\" or \"1.234,50 €\"",
         "number" => "a number such as 49, \"49.5\" or \"1,234,567\"",
         "whole_number" => "a whole number such as 2 or \"2\"",
         "yes_or_no" => "true, false, 1, 0 or a word such as yes, no, subscribed, opted_out",
-        "time" => "a time such as \"2026-01-02T03:04:05Z\", \"2026-01-02\" or 1767323045",
+        "time" => {
+            "a time such as \"2026-01-02T03:04:05Z\", \"2026-01-02\" or the seconds since 1970"
+        }
         "id" => "a text or a number that names something",
-        "email" => "an address such as \"ann@example.com\"",
+        "email" => "one address with @ and a domain such as example.com",
         "phone" => "a valid number, with + and the country's code where no region is given",
         "country" => "a country such as \"DE\", \"DEU\" or \"Germany\"",
         "base64" => "base64 of a text",

@@ -60,6 +60,15 @@ fn the_table_names_each_helper_once_and_documents_it() {
     }
 }
 
+#[test]
+fn what_is_wanted_is_not_masked_as_if_it_were_somebodys() {
+    let kinds = reading::Kind::NAMES.iter().filter_map(|name| reading::Kind::from_name(name));
+    let nouns = kinds.map(reading::Kind::noun).chain(["country", "base64", "json"]);
+    for wanted in nouns.map(reading::wanted) {
+        assert_eq!(crate::transform::mask::text(wanted), wanted);
+    }
+}
+
 /// A more specific function of Rhai would win over a helper without anybody noticing.
 #[test]
 fn no_function_of_rhai_hides_a_helper() {
