@@ -24,7 +24,7 @@ mod violation;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use dictionary::Entry;
@@ -47,7 +47,7 @@ const MOST_NAMED: usize = 5;
 const OTHER: &str = "(other)";
 
 /// What happens to an event that breaks its contract.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// It is delivered as it is, and reported.
@@ -71,7 +71,7 @@ impl Policy {
 }
 
 /// What happens to tracked events that no schema is about.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unplanned {
     /// Nothing.
@@ -84,7 +84,7 @@ pub enum Unplanned {
 }
 
 /// `[contracts]` of the manifest.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// The policy of schemas that name none.

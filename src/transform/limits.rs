@@ -9,12 +9,12 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::handle::Refusal;
 
 /// The limits of one handler call, `[limits]` of the manifest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Operations of a handler. Default 50,000.

@@ -9,7 +9,7 @@
 //!
 //! In the order in which an event meets them: `runner` and `stages` (matching and error policy), `frame` (the call), `sandbox` (what a
 //! script may use), `handle` (the event in a script), `helpers` (functions for scripts), `results`
-//! (what a handler may return). Beside the path: `compile` and `lint` (what `check` says), [`reload`], [`mod@reference`].
+//! (what a handler may return). When one fails: `blame` (where), `mishap` (what), `repair` (how the line would be right). Beside the path: `compile` and `lint` (what `check` says), [`reload`], [`mod@reference`].
 //!
 //! Not here: what an old event may do ([`crate::guard`]), whose it is ([`crate::identity`]).
 

@@ -15,6 +15,7 @@ use segue::ingest::IngestError;
 use segue::outcome::{DeadCode, DropReason};
 use segue::spec::{Call, EventTime, Replay, TimeOrigin};
 use segue::transform::helpers;
+use segue::transform::manifest::{Written, WrittenStage};
 use segue::transform::reference::{self, GROUPS, helpers_of};
 use serde_json::Value;
 
@@ -26,8 +27,11 @@ fn keys(value: Value, prefix: &str, found: &mut BTreeMap<String, String>) {
     for (name, value) in fields {
         let key = format!("{prefix}{name}");
         match value {
-            Value::Object(_) => keys(value, &format!("{key}."), found),
+            Value::Object(fields) if !fields.is_empty() => {
+                keys(Value::Object(fields), &format!("{key}."), found)
+            }
             _ if key == "source" => keys(json(&SourceConfig::default()), "source.", found),
+            _ if key == "stage" => keys(json(&WrittenStage::default()), "stage.", found),
             _ if key == "guard.rule" => keys(json(&GuardRule::default()), "guard.rule.", found),
             Value::Null => drop(found.insert(key, "–".into())),
             _ => drop(found.insert(key, format!("`{value}`"))),
@@ -39,16 +43,24 @@ fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
+/// The keys that a table of the README has, with their defaults.
+fn documented_keys(table: &str) -> BTreeMap<String, String> {
+    let rows = Page::read("README.md").table(table);
+    rows.into_iter().map(|row| (code(&row[0]), row[1].clone())).collect()
+}
+
 #[test]
 fn every_key_is_in_the_readme_with_its_default() {
     let mut known = BTreeMap::new();
     keys(json(&Config::default()), "", &mut known);
+    assert_eq!(documented_keys("config"), known);
+}
 
-    let rows = Page::read("README.md").table("config");
-    let documented: BTreeMap<String, String> =
-        rows.into_iter().map(|row| (code(&row[0]), row[1].clone())).collect();
-
-    assert_eq!(documented, known);
+#[test]
+fn every_key_of_the_manifest_is_in_the_readme_with_its_default() {
+    let mut known = BTreeMap::new();
+    keys(json(&Written::default()), "", &mut known);
+    assert_eq!(documented_keys("manifest"), known);
 }
 
 /// All refusals. A new one does not compile in `listed`: add it here and to the README.
