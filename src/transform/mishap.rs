@@ -117,6 +117,12 @@ fn describe(error: EvalAltResult) -> Description {
             );
             return (code::SCRIPT, message, Some(Mishap::NoBool));
         }
+        E::ErrorDataRace(..) => (
+            code::SCRIPT,
+            "a function uses the very variable on whose part it is called: take that part out first, as \
+             in let items = event.properties.items; items.map(|item| …)"
+                .into(),
+        ),
         E::ErrorTooManyOperations(_) => (
             code::OPERATIONS,
             "too many operations: does a loop never end? ([limits] operations)".into(),

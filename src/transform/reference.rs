@@ -61,8 +61,8 @@ pub fn lints_page() -> String {
          unusable: they never come into force. A warning is probably not what was meant; `segue check --deny-warnings` fails on it. This\n\
          page is made from the table that the lints use; `segue check --explain L007` shows one of them. Every example is run by a test.\n\n\
          Parts of an event are no copies here, as they would be in Rhai's own maps: `let p = event.properties; p.total = 1` changes the\n\
-         event, and so does an element in a loop. So there is no lint for a part that is not written back.\n\
-         not taken.\n\n",
+         event, and so does an element in a loop. So there is no lint for a part that is not written back. There is no `L006`\n\
+         either: a misspelt function inside of `try` is an error by `L001`, as everywhere.\n\n",
     );
     for lint in lints() {
         let Lint { code, title, why, wrong, right, .. } = lint;

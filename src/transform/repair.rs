@@ -27,6 +27,23 @@ pub(crate) fn corrected(mishap: &Mishap, line: &str, column: usize) -> Option<St
     }
 }
 
+/// The line with a loop in place of a method such as `for_each` at `column`, counted from 1, that is
+/// given what to do with each element; `None` where the method is not all of its statement.
+pub(super) fn as_loop(line: &str, column: usize) -> Option<String> {
+    let at = line.char_indices().nth(column.checked_sub(1)?)?.0;
+    let call = Call::at(line, at)?;
+    let (receiver, [given]) = (call.receiver?, &call.arguments[..]) else { return None };
+    let (before, behind) = (&line[..receiver.start], &line[call.end + 1..]);
+    let behind = behind.strip_prefix(';').unwrap_or(behind);
+    let is_statement = before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']);
+    let (parameter, body) = line[given.clone()].strip_prefix('|')?.split_once('|')?;
+    let (parameter, body) = (parameter.trim(), body.trim());
+    let block = if body.starts_with('{') { body.to_owned() } else { format!("{{ {body}; }}") };
+    let array = &line[receiver];
+    (is_statement && !parameter.is_empty())
+        .then(|| format!("{before}for {parameter} in as_array({array}) {block}{behind}"))
+}
+
 /// Where on a line.
 struct Place<'l> {
     line: &'l str,
@@ -338,6 +355,23 @@ mod tests {
         }
     }
 
+    #[test]
+    #[rustfmt::skip]
+    fn a_loop_takes_the_place_of_a_method_that_is_a_statement() {
+        let table = [
+            ("    p.lines.^for_each(|line| line.price = 0); // free", Some("    for line in as_array(p.lines) { line.price = 0; } // free")),
+            ("if a { p.lines.^forEach(|line| { f(line, 1); }) }", Some("if a { for line in as_array(p.lines) { f(line, 1); } }")),
+            ("let x = p.lines.^for_each(|line| line.price);", None),
+            ("p.lines.^for_each(|| this.price = 0);", None),
+            ("p.lines.^for_each(free);", None),
+        ];
+        for (marked, expected) in table {
+            let column = marked.chars().position(|c| c == '^').unwrap() + 1;
+            let line = marked.replacen('^', "", 1);
+            assert_eq!(as_loop(&line, column).as_deref(), expected, "{marked}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_line_is_too_odd(line in "[a-z.?\\[\\]()\"`=+; üß\\\\]{0,40}", column in 0usize..45, which in 0usize..9) {
@@ -352,7 +386,7 @@ mod tests {
                 7 => no_function("+", &["()", "string"]),
                 _ => no_function("len", &["()"]),
             };
-            let _ = corrected(&mishap, &line, column);
+            let _ = (corrected(&mishap, &line, column), as_loop(&line, column));
         }
     }
 }

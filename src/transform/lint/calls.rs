@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{AST, ASTNode, Engine, FnAccess, FnCallExpr, Position, Stmt};
 
 use super::tree::{Seen, literal, walk};
-use super::{Findings, Known, Subject};
+use super::{Findings, Known, Subject, closures};
 use crate::transform::compile::Script;
 use crate::transform::helpers::helpers;
 
@@ -24,7 +24,7 @@ const WITHHELD: [(&str, &str); 5] = [
 /// What other languages call it, and what it is called here.
 #[rustfmt::skip]
 const FOREIGN: [(&str, &str); 44] = [
-    ("toUpperCase", "to_upper"), ("toLowerCase", "to_lower"), ("upcase", "upper"), ("downcase", "lower"),
+    ("toUpperCase", "upper"), ("toLowerCase", "lower"), ("upcase", "upper"), ("downcase", "lower"),
     ("uppercase", "upper"), ("lowercase", "lower"), ("capitalize", "title_case"), ("strip", "trimmed"),
     ("startsWith", "starts_with"), ("startswith", "starts_with"), ("endsWith", "ends_with"),
     ("endswith", "ends_with"), ("includes", "contains"), ("indexOf", "index_of"), ("forEach", "for_each"),
@@ -121,11 +121,16 @@ impl Scope<'_> {
                 findings.add("L001", position, message, hint);
                 return;
             };
-            let hint = match helpers().find(|helper| helper.name == near) {
-                Some(helper) => format!("did you mean {near}? {}", helper.signature),
-                None => format!("did you mean {near}?"),
+            let (hint, corrected) = match helpers().find(|helper| helper.name == near) {
+                _ if near == "for_each" => {
+                    (closures::LOOP.to_owned(), closures::as_loop(self.subject, position))
+                }
+                Some(helper) => (
+                    format!("did you mean {near}? {}", helper.signature),
+                    self.subject.with(position, name, &near),
+                ),
+                None => (format!("did you mean {near}?"), self.subject.with(position, name, &near)),
             };
-            let corrected = self.subject.with(position, name, &near);
             findings.add_corrected("L001", position, message, hint, corrected);
             return;
         };

@@ -195,4 +195,29 @@ const LINTS: &[Lint] = &[
         "fn on_track(event, ctx) {\n    event.properties.item_count = event.properties.products.length;\n    event\n}",
         "fn on_track(event, ctx) {\n    event.properties.item_count = as_array(event.properties.products).len();\n    event\n}",
     ),
+    error(
+        "L021",
+        "a function uses the variable on whose part it is called",
+        "Rhai holds on to the event while a method of one of its parts runs, so a function that is given \
+         to that method cannot use the event again. What was taken out of it first, or what as_array \
+         gives, is free.",
+        "fn on_track(event, ctx) {\n    event.properties.prices = event.properties.products?.map(|p| p.price * event.properties.rate);\n    event\n}",
+        "fn on_track(event, ctx) {\n    let products = as_array(event.properties.products);\n    event.properties.prices = products.map(|p| p.price * event.properties.rate);\n    event\n}",
+    ),
+    warning(
+        "L022",
+        "the parameter of for_each is taken for the element",
+        "for_each gives the element as this, and its number as the parameter. A loop with for does what \
+         is meant.",
+        "fn on_track(event, ctx) {\n    let products = as_array(event.properties.products);\n    products.for_each(|product| product.seen = true);\n    event\n}",
+        "fn on_track(event, ctx) {\n    for product in as_array(event.properties.products) { product.seen = true; }\n    event\n}",
+    ),
+    warning(
+        "L023",
+        "an amount is cut to whole cents, not rounded",
+        "19.99 cannot be held exactly: times 100 it is a little less than 1999, and to_int takes what is in \
+         front of the mark.",
+        "fn on_track(event, ctx) {\n    event.properties.cents = (event.properties.total * 100.0).to_int();\n    event\n}",
+        "fn on_track(event, ctx) {\n    event.properties.cents = to_cents(event.properties.total);\n    event\n}",
+    ),
 ];

@@ -1,4 +1,4 @@
-//! L009, L013, L017, L019: comparisons that are never true, and sums that lose their cents.
+//! L009, L013, L017, L019, L023: comparisons that are never true, and sums that lose their cents.
 
 use std::collections::BTreeMap;
 
@@ -40,9 +40,45 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
             Seen::Expr(Expr::StringConstant(text, position), _) => {
                 unfilled(subject, text, *position, findings);
             }
+            Seen::Expr(expr @ Expr::Dot(..), _) => cut_cents(subject, expr, findings),
             _ => {}
         });
     }
+}
+
+/// L023: `(total * 100.0).to_int()`, which is 1998 for 19.99.
+fn cut_cents(subject: &Subject<'_>, expr: &Expr, findings: &mut Findings<'_>) {
+    let chain = Chain::of(expr);
+    let (Expr::FnCall(product, _), Some(What::Method(cut))) =
+        (chain.root, chain.steps.first().map(|step| step.what))
+    else {
+        return;
+    };
+    let hundred = |factor: &Expr| match factor {
+        Expr::IntegerConstant(100, _) => Some("100"),
+        Expr::FloatConstant(by, _) if **by == 100.0 => Some("100.0"),
+        _ => None,
+    };
+    let [one, other] = &product.args[..] else { return };
+    if product.name != "*" || !matches!(cut.name.as_str(), "to_int" | "floor") {
+        return;
+    }
+    let (amount, by) = match (hundred(one), hundred(other)) {
+        (None, Some(by)) => (one, by),
+        (Some(by), None) => (other, by),
+        _ => return,
+    };
+    let position = chain.steps[0].position;
+    let amount = Chain::of(amount).text();
+    let name = amount.as_deref().unwrap_or("amount");
+    let message =
+        format!("{} cuts what is behind the mark: 19.99 * {by} is 1998.9999…, so 1998", cut.name);
+    let hint = format!("to_cents({name}) rounds, and gives a whole number");
+    let corrected = amount.and_then(|text| {
+        let old = [format!("({text} * {by}).to_int()"), format!("({by} * {text}).to_int()")];
+        old.iter().find_map(|old| subject.with(position, old, &format!("to_cents({text})")))
+    });
+    findings.add_corrected("L023", position, message, hint, corrected);
 }
 
 /// L017: an id, which is always a text, is compared with a number.

@@ -9,6 +9,7 @@
 
 mod calls;
 mod catalogue;
+mod closures;
 mod comparing;
 mod endings;
 mod reading;
@@ -19,11 +20,12 @@ mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{Engine, Position};
+use rhai::{Engine, FnCallExpr, Position};
 
 use super::bundle::Bundle;
 use super::compile::Script;
 use super::diagnostic::Diagnostic;
+use super::helpers::helpers;
 
 pub use catalogue::{Lint, lints};
 
@@ -53,6 +55,7 @@ pub(crate) fn lint(
         endings::check(&subject, &mut found);
         reading::check(&subject, &mut found);
         comparing::check(&subject, &mut found);
+        closures::check(&subject, &mut found);
         unused::check_script(&subject, &mut found);
         found.list.sort_by_key(|finding| (finding.line, finding.column, finding.code));
         found.list.dedup();
@@ -76,6 +79,16 @@ impl Subject<'_> {
     /// Whether the script has a function of this name itself.
     fn defines(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
+    }
+
+    /// Whether a step is a method of Rhai's own that fails when it is called on ().
+    fn needs_value(&self, call: &FnCallExpr) -> bool {
+        const ON_ANYTHING: [&str; 5] = ["type_of", "to_string", "to_debug", "is_shared", "copy"];
+        let name = call.name.as_str();
+        self.natives.contains_key(name)
+            && !ON_ANYTHING.contains(&name)
+            && !self.defines(name)
+            && !helpers().any(|helper| helper.name == name)
     }
 
     fn line(&self, position: Position) -> Option<&str> {

@@ -120,7 +120,11 @@ fn below_missing<'a>(
     let Some(missing_at) = 1usize.checked_sub(own) else { return };
     let Some((missing, _)) = properties.get(missing_at) else { return };
     let Some(next) = chain.steps.get(missing_at + 1) else { return };
-    if next.optional || matches!(next.what, What::Method(_)) || reader.asked.contains(*missing) {
+    let fails = match next.what {
+        What::Method(call) => subject.needs_value(call),
+        _ => true,
+    };
+    if next.optional || !fails || reader.asked.contains(*missing) {
         return;
     }
     let message = format!("{missing} may be missing, and then this fails");
@@ -136,6 +140,10 @@ fn below_missing<'a>(
             "`?.` gives () where something is missing; get(event, path, default) takes a default"
                 .to_owned(),
             optional(subject, expr.start_position(), chain, &names, missing_at),
+        ),
+        None if matches!(next.what, What::Method(_)) => (
+            "`?.` gives () where something is missing, `??` another value".to_owned(),
+            optional_method(subject, expr.start_position(), chain, missing_at),
         ),
         None => {
             let path = path_text(way, chain);
@@ -174,6 +182,18 @@ fn optional(
     let (safe, risky) = names.split_at(missing_at + 1);
     let new = format!("{}.{}?.{}", chain.variable()?, safe.join("."), risky.join("?."));
     subject.with(start, &old, &new)
+}
+
+/// The line with `?.` in front of a method of what may be missing.
+fn optional_method(
+    subject: &Subject<'_>,
+    start: Position,
+    chain: &Chain<'_>,
+    missing_at: usize,
+) -> Option<String> {
+    let holder = Chain { root: chain.root, steps: chain.steps[..=missing_at].to_vec() };
+    let old = holder.text()?;
+    subject.with(start, &format!("{old}."), &format!("{old}?."))
 }
 
 /// L011 for loops: `for item in event.properties.products`.
@@ -257,7 +277,7 @@ fn foreign_property(
         return false;
     }
     let message = format!("{holder} has no property length: this is ()");
-    let corrected = subject.with(last.position, "length", "len()");
-    findings.add_corrected("L020", expr.start_position(), message, "write .len()", corrected);
+    let corrected = subject.with(last.position, ".length", "?.len()");
+    findings.add_corrected("L020", expr.start_position(), message, "write ?.len()", corrected);
     true
 }

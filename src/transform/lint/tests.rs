@@ -77,8 +77,8 @@ fn what_is_suggested_is_right_itself() {
 #[test]
 fn each_lint_finds_its_mistake_in_many_forms() {
     #[rustfmt::skip]
-    let table: [(&str, &str, &str, usize, &str); 41] = [
-        ("a method of JavaScript", "L001", "let x = event.event.toUpperCase(); event.properties.x = x;", 2, "to_upper"),
+    let table: [(&str, &str, &str, usize, &str); 49] = [
+        ("a method of JavaScript", "L001", "let x = event.event.toUpperCase(); event.properties.x = x;", 2, "upper(text)"),
         ("a helper of another name", "L001", "event.properties.x = snakecase(event.event);", 2, "snake_case"),
         ("too few arguments", "L001", "event.rename(\"properties.a\");", 2, "rename(from, to [, type])"),
         ("inside of try", "L001", "try { event.properties.x = titel_case(\"a\"); } catch { }", 2, "title_case"),
@@ -119,6 +119,14 @@ fn each_lint_finds_its_mistake_in_many_forms() {
         ("a variable of the manifest that is not there", "L018", "if ctx.vars.strict { event.label(\"strict\"); }", 2, "== true"),
         ("in an argument", "L019", "event.label(\"run ${ctx.source}\");", 2, "backticks"),
         ("by a variable", "L020", "let items = as_array(event.properties.items); event.properties.n = items.length;", 2, "len()"),
+        ("forEach", "L001", "as_array(event.properties.a).forEach(|x| x.b = 1);", 2, "write: for x in as_array(as_array(event.properties.a)) { x.b = 1; }"),
+        ("a method", "L011", "event.properties.code = event.properties.coupon.to_upper();", 2, "write: event.properties.code = event.properties.coupon?.to_upper();"),
+        ("a method of a list", "L011", "event.properties.tags.push(\"new\");", 2, "tags?.push"),
+        ("a variable for a part", "L021", "let p = event.properties; p.sum = p.products?.map(|x| x.price * p.rate);", 2, "as_array(p.products)"),
+        ("a table of the script's own", "L021", "let t = #{a: 1}; event.properties.x = t.keys().map(|k| t[k]);", 2, "out first"),
+        ("with what it counts", "L022", "let n = 0; let items = as_array(event.properties.items);\nitems.for_each(|x| n += x.price);\nevent.properties.n = n;", 3, "for x in as_array(items) { n += x.price; }"),
+        ("the hundred first", "L023", "event.properties.c = (100 * event.properties.total).to_int();", 2, "to_cents(event.properties.total)"),
+        ("a sum", "L023", "event.properties.c = ((event.properties.a + event.properties.b) * 100.0).floor();", 2, "to_cents(amount)"),
     ];
     for (what, code, body, line, says) in table {
         let findings = found(&handler(body));
@@ -208,6 +216,12 @@ const NATURAL: &[&str] = &[
     "event.properties.products = as_array(event.properties.products); event.properties.products.sort(|a, b| if a.price < b.price { -1 } else { 1 });",
     "let address = first_of(event, [\"properties.shipping\", \"properties.billing\"]); if address != () { event.properties.city = address.city; }",
     "event.properties.pages = event.properties.minutes / 2;",
+    "let rate = event.properties.rate; event.properties.sums = as_array(event.properties.products).map(|p| p.price * rate);",
+    "event.properties.sums = as_array(event.properties.products).map(|p| p.price * event.properties.rate);",
+    "let items = as_array(event.properties.items); items.for_each(|i| this.position = i); items.for_each(|| this.seen = true);",
+    "event.properties.cents = (event.properties.total * 100.0).round().to_int();",
+    "event.properties.code = event.properties.coupon?.to_upper(); event.properties.type = event.properties.kind.type_of();",
+    "event.properties.sku = event.properties.variant.upper();",
     "let found = captures(event.properties.sku, `^(\\w+)-(\\d+)$`); if found != () { event.properties.family = found[1]; }",
 ];
 
