@@ -50,6 +50,8 @@ pub struct Compared {
     pub before: Tally,
     /// As the scripts left them.
     pub after: Tally,
+    /// The same, by source.
+    pub sources: Vec<BySource>,
 }
 
 /// One thing that was wrong, in as many events as counted.
@@ -65,8 +67,21 @@ pub struct Broken {
     pub before: Tally,
     /// In how many as the scripts left them.
     pub after: Tally,
+    /// The same, by source.
+    pub sources: Vec<BySource>,
     /// The newest of them, by their shape.
     pub samples: Vec<Sample>,
+}
+
+/// How many of the events of one source.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BySource {
+    /// The source.
+    pub source: String,
+    /// As they arrived.
+    pub before: Tally,
+    /// As the scripts left them.
+    pub after: Tally,
 }
 
 /// A number of events.
@@ -76,6 +91,12 @@ pub struct Tally {
     pub total: u64,
     /// In the last hour.
     pub last_hour: u64,
+}
+
+impl Tally {
+    fn plus(self, other: Self) -> Self {
+        Self { total: self.total + other.total, last_hour: self.last_hour + other.last_hour }
+    }
 }
 
 /// One event that was wrong.
@@ -101,14 +122,48 @@ pub(super) struct Book(Mutex<Pages>);
 
 #[derive(Debug, Default)]
 struct Pages {
-    compared: HashMap<Arc<str>, [Count; 2]>,
+    compared: HashMap<Arc<str>, Counts>,
     broken: BTreeMap<(Arc<str>, String, Kind), Page>,
 }
 
 #[derive(Debug, Default)]
 struct Page {
-    counts: [Count; 2],
+    counts: Counts,
     samples: VecDeque<Sample>,
+}
+
+/// Counts of events as they arrived and as the scripts left them, by source. Sources are as many as
+/// the configuration has.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<String, [Count; 2]>);
+
+impl Counts {
+    fn add(&mut self, source: &str, side: usize, at: Time) {
+        let counts = match self.0.get_mut(source) {
+            Some(counts) => counts,
+            None => self.0.entry(source.to_owned()).or_default(),
+        };
+        counts[side].add(at);
+    }
+
+    /// How many there were of one side.
+    fn total(&self, side: usize) -> u64 {
+        self.0.values().map(|counts| counts[side].total).sum()
+    }
+
+    /// Both sides together, and by source.
+    fn tally(&self, now: Time) -> (Tally, Tally, Vec<BySource>) {
+        let sources = self.0.iter().map(|(source, [before, after])| BySource {
+            source: source.clone(),
+            before: before.tally(now),
+            after: after.tally(now),
+        });
+        let sources: Vec<BySource> = sources.collect();
+        let sum = |side: fn(&BySource) -> Tally| {
+            sources.iter().map(side).fold(Tally::default(), Tally::plus)
+        };
+        (sum(|one| one.before), sum(|one| one.after), sources)
+    }
 }
 
 /// A count with its recent past.
@@ -159,20 +214,23 @@ impl Book {
         let mut compared: Vec<Compared> = pages
             .compared
             .iter()
-            .map(|(event, [before, after])| Compared {
-                event: event.to_string(),
-                before: before.tally(now),
-                after: after.tally(now),
+            .map(|(event, counts)| {
+                let (before, after, sources) = counts.tally(now);
+                Compared { event: event.to_string(), before, after, sources }
             })
             .collect();
         compared.sort_by(|one, other| one.event.cmp(&other.event));
-        let broken = pages.broken.iter().map(|((event, property, kind), page)| Broken {
-            event: event.to_string(),
-            property: property.clone(),
-            kind: kind.as_str().into(),
-            before: page.counts[0].tally(now),
-            after: page.counts[1].tally(now),
-            samples: page.samples.iter().cloned().collect(),
+        let broken = pages.broken.iter().map(|((event, property, kind), page)| {
+            let (before, after, sources) = page.counts.tally(now);
+            Broken {
+                event: event.to_string(),
+                property: property.clone(),
+                kind: kind.as_str().into(),
+                before,
+                after,
+                sources,
+                samples: page.samples.iter().cloned().collect(),
+            }
         });
         Kept { compared, broken: broken.collect(), ..Kept::default() }
     }
@@ -184,14 +242,14 @@ impl Book {
 
 impl Pages {
     fn note(&mut self, check: &Check, report: &Report) {
-        let (look, at) = (&check.look, report.trail.at);
+        let (look, at, source) = (&check.look, report.trail.at, &report.trail.source);
         let side = usize::from(check.part.is_some());
         if look.planned {
             let counts = match self.compared.get_mut(&look.event) {
                 Some(counts) => counts,
                 None => self.compared.entry(Arc::clone(&look.event)).or_default(),
             };
-            counts[side].add(at);
+            counts.add(source, side, at);
         }
         // An order whose ten items have no price is one order without prices.
         let mut seen: Vec<(String, Kind)> = Vec::new();
@@ -201,12 +259,12 @@ impl Pages {
                 continue;
             }
             let page = self.page(&look.event, &what);
-            page.counts[side].add(at);
+            page.counts.add(source, side, at);
             // What the scripts mend needs no sample once there is something that they do not.
-            if side == 1 && page.counts[1].total == 1 {
+            if side == 1 && page.counts.total(1) == 1 {
                 page.samples.clear();
             }
-            if side == 1 || page.counts[1].total == 0 {
+            if side == 1 || page.counts.total(1) == 0 {
                 if page.samples.len() == MOST_SAMPLES {
                     page.samples.pop_front();
                 }
@@ -282,21 +340,29 @@ mod tests {
         let items =
             [("odd", "properties.products[0].price"), ("odd", "properties.products[1].price")];
         book.note(&report(1000, "delivered", Some(0), &items));
-        book.note(&report(1001, "dead_lettered", Some(0), &[]));
+        let mut other = report(1001, "dead_lettered", Some(0), &[]);
+        other.trail.source = "ios".into();
+        book.note(&other);
         book.note(&report(1002, "delivered", None, &items[..1]));
         book.note(&report(1003, "parked", Some(0), &items));
 
         let kept = book.read(Time::from_secs(1003));
         let tally = |total| Tally { total, last_hour: total };
-        let compared =
-            Compared { event: "order_completed".into(), before: tally(1), after: tally(2) };
-        assert_eq!(kept.compared, [compared]);
+        let by = |source: &str, before, after| BySource {
+            source: source.into(),
+            before: tally(before),
+            after: tally(after),
+        };
+        let [compared] = &kept.compared[..] else { panic!("{:?}", kept.compared) };
+        assert_eq!((compared.before, compared.after), (tally(1), tally(2)));
+        assert_eq!(compared.sources, [by("ios", 0, 1), by("web", 1, 1)]);
         let [broken] = &kept.broken[..] else { panic!("{:?}", kept.broken) };
         assert_eq!(
             (broken.property.as_str(), broken.kind.as_str()),
             ("products[].price", "Unknown-Violation")
         );
         assert_eq!((broken.before, broken.after), (tally(1), tally(1)));
+        assert_eq!(broken.sources, [by("web", 1, 1)]);
         let sampled = |samples: &[Sample]| -> Vec<String> {
             samples.iter().map(|sample| sample.message_id.clone()).collect()
         };

@@ -292,7 +292,7 @@ fn contracts(kept: &Kept) {
         "segue_contract_violations_total",
         "Those of them in which a property was wrong, by the kind of violation, since the start."
     );
-    for Compared { event, before, after } in &kept.compared {
+    for Compared { event, before, after, .. } in &kept.compared {
         for (when, tally) in [("before", before), ("after", after)] {
             let labels = [("event", event.clone()), ("when", when.into())];
             counter!("segue_contract_events_total", &labels).absolute(tally.total);

@@ -13,7 +13,7 @@ use super::offline;
 use super::operator::{self, OperatorArgs};
 use super::stdout;
 use super::table::{Table, printable};
-use crate::admin::contracts::{Broken, Compared, Kept, Tally};
+use crate::admin::contracts::{Broken, BySource, Compared, Kept};
 use crate::config::Config;
 use crate::contract::{Contract, Entry};
 use crate::transform::Bundle;
@@ -163,22 +163,26 @@ fn write_kept(
         "EVENT",
         "PROPERTY",
         "VIOLATION",
+        "SOURCE",
         "AS IT ARRIVED",
         "BEHIND THE SCRIPTS",
         "LAST HOUR",
     ]);
     for broken in &kept.broken {
         let compared = kept.compared.iter().find(|compared| compared.event == broken.event);
-        let of = |side: fn(&Compared) -> Tally| compared.map(side).unwrap_or_default();
-        let (before, after) = (of(|compared| compared.before), of(|compared| compared.after));
-        table.add(vec![
-            broken.event.clone(),
-            broken.property.clone(),
-            broken.kind.clone(),
-            rate(broken.before.total, before.total),
-            rate(broken.after.total, after.total),
-            rate(broken.after.last_hour, after.last_hour),
-        ]);
+        for BySource { source, before, after } in &broken.sources {
+            let all = compared.and_then(|all| all.sources.iter().find(|all| all.source == *source));
+            let all = all.cloned().unwrap_or_default();
+            table.add(vec![
+                broken.event.clone(),
+                broken.property.clone(),
+                broken.kind.clone(),
+                source.clone(),
+                rate(before.total, all.before.total),
+                rate(after.total, all.after.total),
+                rate(after.last_hour, all.after.last_hour),
+            ]);
+        }
     }
     write!(out, "{table}")?;
     if args.samples {
@@ -214,6 +218,10 @@ fn write_samples(broken: &[Broken], out: &mut dyn Write) -> anyhow::Result<()> {
         }
     }
     write!(out, "{table}")?;
+    writeln!(
+        out,
+        "segue capture MESSAGE --bare --unmasked shows what was sent, where the original is kept ([record])"
+    )?;
     Ok(())
 }
 

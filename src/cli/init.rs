@@ -161,7 +161,7 @@ mod tests {
     fn the_folder_works_at_once_and_is_never_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let args = InitArgs { dir: folder.path().to_path_buf() };
-        run(&args).unwrap();
+        execute(&args, &mut Vec::new()).unwrap();
         let offline = offline::load(Some(&folder.path().join("segue.toml"))).unwrap();
         let bundle = offline::load_bundle(&offline.config, None).unwrap();
         assert_eq!(bundle.vars()["names"], "as_sent");
@@ -176,7 +176,7 @@ mod tests {
 
         let own = folder.path().join("segue.toml");
         std::fs::write(&own, "# mine").unwrap();
-        run(&args).unwrap();
+        execute(&args, &mut Vec::new()).unwrap();
         assert_eq!(std::fs::read_to_string(&own).unwrap(), "# mine");
     }
 }

@@ -449,6 +449,11 @@ async fn contracts_are_printed_with_what_the_server_saw_of_them() {
     }
     let json = segue("contracts", "--json", &at).await.unwrap().json();
     assert_eq!(json[0]["running"]["compared"][0]["after"]["last_hour"], 2);
+    let sources = &json[0]["running"]["broken"][0]["sources"];
+    assert_eq!(
+        (&sources[0]["source"], &sources[0]["after"]["total"]),
+        (&"segment".into(), &2.into())
+    );
     assert_eq!(json[0]["contracts"][0]["properties"].as_array().unwrap().len(), 3);
     assert_eq!(json[0]["running"]["bundle"], json[0]["bundle"]);
     server.app.stop().await;
