@@ -100,7 +100,11 @@ fn check(args: &CheckArgs) -> Found {
     };
     match bundle {
         Ok(bundle) => {
-            let findings = bundle.warnings().to_vec();
+            let mut findings = bundle.warnings().to_vec();
+            if bundle.stages().is_empty() {
+                let message = format!("there is no script in {scripts}: events go on as they came");
+                findings.push(Diagnostic::error("", message).as_warning());
+            }
             Found { config, scripts, bundle: Some(bundle), findings }
         }
         Err(findings) => Found { config, scripts, bundle: None, findings },

@@ -122,10 +122,9 @@ impl<'a> Desk<'a> {
     fn try_to_work(&mut self, changed: Option<&BTreeSet<PathBuf>>) -> Result<(), String> {
         let config =
             offline::load(self.args.config.as_deref()).map_err(|error| error.to_string())?.config;
-        let loaded = match self.scripts.is_dir() && !config.ships_scripts() {
-            true => Bundle::load(&self.scripts),
-            false => Bundle::shipped(),
-        };
+        let is_own =
+            self.args.transforms.is_some() || self.scripts.is_dir() && !config.ships_scripts();
+        let loaded = if is_own { Bundle::load(&self.scripts) } else { Bundle::shipped() };
         let bundle = match loaded {
             Ok(bundle) => Arc::new(bundle),
             Err(findings) => {
@@ -141,7 +140,9 @@ impl<'a> Desk<'a> {
             _ => None,
         };
         self.bundle = Some(Arc::clone(&bundle));
-        let setup = Setup::new(&config, bundle);
+        let (config_file, scripts) = (self.args.config.as_deref(), self.args.transforms.as_deref());
+        let options = offline::options(config_file, scripts);
+        let setup = Setup { options, ..Setup::new(&config, bundle) };
         match touched {
             // The share of lines is that of all fixtures: a part of them says nothing about it.
             Some(part) => self.run(&part, &setup),

@@ -76,6 +76,20 @@ pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Res
     bundle.map(Arc::new)
 }
 
+/// The options that choose configuration and scripts, as they were given.
+pub(super) fn options(config: Option<&Path>, transforms: Option<&Path>) -> String {
+    let given = [("--config", config), ("--transforms", transforms)];
+    let given = given.into_iter().filter_map(|(name, path)| {
+        let path = path?.display().to_string();
+        let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+        Some(match is_plain {
+            true => format!(" {name} {path}"),
+            false => format!(" {name} '{}'", path.replace('\'', "'\\''")),
+        })
+    });
+    given.collect()
+}
+
 /// The name of the source that is meant: the given one, else the first.
 ///
 /// # Errors

@@ -93,7 +93,8 @@ fn paths_of(args: &TestArgs) -> Vec<PathBuf> {
 fn once(args: &TestArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
-    let setup = Setup::new(&offline.config, bundle);
+    let options = offline::options(args.config.as_deref(), args.transforms.as_deref());
+    let setup = Setup { options, ..Setup::new(&offline.config, bundle) };
     let setup = if args.coverage { setup.covering() } else { setup };
     let paths = paths_of(args);
     let files = suite::find(&paths)?;

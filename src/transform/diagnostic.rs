@@ -99,7 +99,10 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
         };
         let code = if self.code.is_empty() { String::new() } else { format!("[{}]", self.code) };
-        write!(f, "{severity}{code}: {}\n  --> {}", self.message, self.file)?;
+        write!(f, "{severity}{code}: {}", self.message)?;
+        if !self.file.is_empty() {
+            write!(f, "\n  --> {}", self.file)?;
+        }
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
             if let Some(column) = self.column {

@@ -39,9 +39,12 @@ pub(super) fn as_loop(line: &str, column: usize) -> Option<String> {
     let (parameter, body) = line[given.clone()].strip_prefix('|')?.split_once('|')?;
     let (parameter, body) = (parameter.trim(), body.trim());
     let block = if body.starts_with('{') { body.to_owned() } else { format!("{{ {body}; }}") };
-    let array = &line[receiver];
+    let array = match &line[receiver] {
+        array if array.starts_with("as_array(") => array.to_owned(),
+        value => format!("as_array({value})"),
+    };
     (is_statement && !parameter.is_empty())
-        .then(|| format!("{before}for {parameter} in as_array({array}) {block}{behind}"))
+        .then(|| format!("{before}for {parameter} in {array} {block}{behind}"))
 }
 
 /// Where on a line.
@@ -361,6 +364,7 @@ mod tests {
         let table = [
             ("    p.lines.^for_each(|line| line.price = 0); // free", Some("    for line in as_array(p.lines) { line.price = 0; } // free")),
             ("if a { p.lines.^forEach(|line| { f(line, 1); }) }", Some("if a { for line in as_array(p.lines) { f(line, 1); } }")),
+            ("as_array(p.lines).^for_each(|line| line.price = 0)", Some("for line in as_array(p.lines) { line.price = 0; }")),
             ("let x = p.lines.^for_each(|line| line.price);", None),
             ("p.lines.^for_each(|| this.price = 0);", None),
             ("p.lines.^for_each(free);", None),

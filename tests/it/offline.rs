@@ -90,10 +90,14 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
         &json!({ "input": { "type": "odd" }, "expect": { "outcome": "delivered" } }),
     );
     write(desk.path(), "dead.json", &json!({ "type": "odd" }));
+    std::fs::create_dir_all(desk.path().join("empty/lib")).unwrap();
+    std::fs::write(desk.path().join("empty/lib/shop.rhai"), "fn price(x) { x }\n").unwrap();
     std::fs::create_dir(desk.path().join("broken")).unwrap();
     std::fs::write(desk.path().join("broken/00_a.rhai"), "fn on_track(event, ctx) {").unwrap();
     #[rustfmt::skip]
-    let table: [(&str, &[&str], i32, &str); 9] = [
+    let table: [(&str, &[&str], i32, &str); 11] = [
+        ("the command that runs it again", &["test", "bad.test.json", "--transforms", "transforms"], 1, "again: segue test bad.test.json --transforms transforms\n"),
+        ("a folder without scripts", &["check", "empty", "--deny-warnings"], 1, "there is no script in empty"),
         ("a fixture fails", &["test", "bad.test.json"], 1, "0 passed, 1 failed"),
         ("no such path", &["test", "nowhere"], 2, "nowhere"),
         ("no such case", &["test", "bad.test.json", "--only", "nobody"], 2, "nobody"),

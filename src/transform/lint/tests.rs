@@ -119,7 +119,7 @@ fn each_lint_finds_its_mistake_in_many_forms() {
         ("a variable of the manifest that is not there", "L018", "if ctx.vars.strict { event.label(\"strict\"); }", 2, "== true"),
         ("in an argument", "L019", "event.label(\"run ${ctx.source}\");", 2, "backticks"),
         ("by a variable", "L020", "let items = as_array(event.properties.items); event.properties.n = items.length;", 2, "len()"),
-        ("forEach", "L001", "as_array(event.properties.a).forEach(|x| x.b = 1);", 2, "write: for x in as_array(as_array(event.properties.a)) { x.b = 1; }"),
+        ("forEach", "L001", "as_array(event.properties.a).forEach(|x| x.b = 1);", 2, "write: for x in as_array(event.properties.a) { x.b = 1; }"),
         ("a method", "L011", "event.properties.code = event.properties.coupon.to_upper();", 2, "write: event.properties.code = event.properties.coupon?.to_upper();"),
         ("a method of a list", "L011", "event.properties.tags.push(\"new\");", 2, "tags?.push"),
         ("a variable for a part", "L021", "let p = event.properties; p.sum = p.products?.map(|x| x.price * p.rate);", 2, "as_array(p.products)"),
