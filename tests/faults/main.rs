@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! cargo test --release --test faults -- kills --kills 50 --rate 2000
+//! cargo test --release --test faults -- power-cut --cuts 20 --rate 1000
 //! cargo test --release --test faults -- outage --outage 600 --rate 1000
 //! cargo test --release --test faults -- backfill hot --seconds 30 --rate 500 --strict
 //! ```
@@ -15,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+mod drive;
 mod load;
 mod oracle;
 mod proxy;
@@ -39,6 +41,8 @@ const SIDE_BY_SIDE: usize = 4;
 pub(crate) struct Options {
     /// How often the process is killed.
     kills: u64,
+    /// How often the power is cut.
+    cuts: u64,
     /// Events a second.
     rate: u64,
     /// How long Customer.io is down.
@@ -55,6 +59,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             kills: 3,
+            cuts: 3,
             rate: 250,
             outage: Duration::from_secs(3),
             seconds: Duration::from_secs(4),
@@ -128,6 +133,7 @@ fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
         let options = &mut asked.options;
         match word.as_str() {
             "--kills" => options.kills = number()?,
+            "--cuts" => options.cuts = number()?,
             "--rate" => options.rate = number()?.max(1),
             "--outage" => options.outage = Duration::from_secs(number()?),
             "--seconds" => options.seconds = Duration::from_secs(number()?),

@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) source: String,
     /// Further sections.
     pub(crate) more: String,
+    /// The folder of its journal; by default beside its configuration.
+    pub(crate) data: Option<PathBuf>,
     /// What the shell does before it becomes the server.
     pub(crate) before: String,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Segue {
     pub(crate) addr: String,
     admin: String,
     folder: TempDir,
+    data: PathBuf,
     before: String,
     process: Option<Child>,
     http: reqwest::Client,
@@ -50,6 +53,7 @@ impl Segue {
         let mut segue = Self {
             addr: format!("127.0.0.1:{}", free_port()),
             admin: format!("127.0.0.1:{}", free_port()),
+            data: setup.data.clone().unwrap_or_else(|| folder.path().join("data")),
             folder,
             before: setup.before.clone(),
             process: None,
@@ -66,9 +70,10 @@ impl Segue {
         let Setup { url, customerio, source, more, .. } = setup;
         let key = if customerio.contains("api_key") { "" } else { "api_key = \"bench\"" };
         let text = format!(
-            "listen = \"{addr}\"\ntransforms = \"shipped\"\n[admin]\nlisten = \"{admin}\"\n\
+            "listen = \"{addr}\"\ndata_dir = {:?}\ntransforms = \"shipped\"\n[admin]\nlisten = \"{admin}\"\n\
              [log]\nfilter = \"warn\"\n[customerio]\nsite_id = \"bench\"\n{key}\nurl = \"{url}\"\n\
-             {customerio}\n[[source]]\nname = \"web\"\n{source}\n{more}\n"
+             {customerio}\n[[source]]\nname = \"web\"\n{source}\n{more}\n",
+            self.data
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -222,7 +227,7 @@ impl Segue {
 
     /// The folder of its journal.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// The end of its log.

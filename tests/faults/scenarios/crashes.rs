@@ -6,15 +6,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::World;
+use super::{WINDOW, World};
 use crate::Options;
 use crate::load::{Load, start};
 use crate::proxy::{Mode, Proxy};
 use crate::report::{Report, millis};
 use crate::server::Setup;
-
-/// What may be on its way at a time: requests in flight, each with a full batch.
-const WINDOW: u64 = 8 * 500;
 
 /// Killed again and again while it is sent to.
 pub(super) async fn kills(options: Options) -> Report {

@@ -6,6 +6,7 @@ mod disk;
 mod door;
 mod outages;
 mod pace;
+mod power;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +22,9 @@ use crate::oracle::{Oracle, Verdict};
 use crate::report::Report;
 use crate::server::{Segue, Setup};
 
+/// What may be on its way at a time: requests in flight, each with a full batch.
+const WINDOW: u64 = 8 * 500;
+
 /// Runs a scenario.
 type Run = fn(Options) -> Pin<Box<dyn Future<Output = Report>>>;
 
@@ -31,12 +35,13 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 19] = [
+pub(crate) const ALL: [Scenario; 22] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
     Scenario { name: "outage", run: |options| Box::pin(outages::outage(options)) },
     Scenario { name: "kills", run: |options| Box::pin(crashes::kills(options)) },
+    Scenario { name: "power-cut", run: |options| Box::pin(power::cuts(options)) },
     Scenario { name: "backfill", run: |options| Box::pin(pace::backfill(options)) },
     Scenario { name: "hot", run: |options| Box::pin(pace::hot(options)) },
     Scenario { name: "storm", run: |options| Box::pin(outages::storm(options)) },
@@ -48,6 +53,8 @@ pub(crate) const ALL: [Scenario; 19] = [
     Scenario { name: "quota", run: |options| Box::pin(disk::quota(options)) },
     Scenario { name: "disk-full", run: |options| Box::pin(disk::full(options)) },
     Scenario { name: "flips", run: |options| Box::pin(disk::flips(options)) },
+    Scenario { name: "read-only", run: |options| Box::pin(power::read_only(options)) },
+    Scenario { name: "disk-errors", run: |options| Box::pin(power::errors(options)) },
     Scenario { name: "stop", run: |options| Box::pin(crashes::stop(options)) },
     Scenario { name: "copies", run: |options| Box::pin(door::copies(options)) },
     Scenario { name: "hostile", run: |options| Box::pin(door::hostile(options)) },

@@ -1,0 +1,158 @@
+//! The disk under the journal: without power, failing, and read-only.
+
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::{WINDOW, World};
+use crate::Options;
+use crate::drive::{Drive, Format, Mood};
+use crate::load::{Seen, start};
+use crate::report::{Report, millis};
+use crate::server::Setup;
+
+/// The machine loses power again and again while it is sent to. Every other time Customer.io is down, so
+/// that everything that was answered 200 lies on the disk alone.
+pub(super) async fn cuts(options: Options) -> Report {
+    let mut report = Report::new("power-cut");
+    let Some((mut drive, mut world)) = on_drive(Format::Journalled, &mut report).await else {
+        return report;
+    };
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    let mut slowest = Duration::ZERO;
+    for cut in 0..options.cuts {
+        world.fail(if cut % 2 == 0 { &["503, repeat"] } else { &[] });
+        sleep(Duration::from_millis(400 + cut * 7919 % 1600)).await;
+        drive.cut(cut).await;
+        world.segue.kill();
+        drive = restarted(drive).await;
+        slowest = slowest.max(world.segue.launch().await);
+    }
+    world.fail(&[]);
+    sending.stop().await;
+    world.segue.drained().await;
+
+    report.figure("events a second; cuts", format!("{}; {}", options.rate, options.cuts));
+    let lost = drive.lost_sectors();
+    report.must("sectors that were not flushed, and lost", "> 0", lost, lost > 0);
+    let verdict = world.judge(&mut report).await;
+    let most = WINDOW * options.cuts;
+    let held = verdict.duplicates <= most;
+    report.must("resent, recognised", format!("<= {most}, the window"), verdict.duplicates, held);
+    report.figure("slowest start until ready", millis(slowest));
+    world.segue.kill();
+    report
+}
+
+/// The disk fails, and Linux makes its file system read-only, as it does by default. Until somebody
+/// mounts it anew nothing can be written: nothing may be answered 200, and nothing be lost.
+pub(super) async fn read_only(options: Options) -> Report {
+    let mut report = Report::new("read-only");
+    let Some((mut drive, mut world)) = on_drive(Format::Journalled, &mut report).await else {
+        return report;
+    };
+    world.fail(&["503, repeat"]);
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    sleep(Duration::from_millis(500)).await;
+    drive.set(Mood::Broken);
+    world
+        .segue
+        .until("Linux gives up on the disk", async |_| drive.is_read_only().then_some(()))
+        .await;
+    drive.set(Mood::Well);
+    let before = world.oracle.acknowledged();
+    sleep(Duration::from_millis(1000)).await;
+    let meanwhile = world.oracle.acknowledged() - before;
+    let reasons = world.segue.reasons().await;
+    let (took, _) = world.segue.terminate().await;
+    drive = restarted(drive).await;
+    world.segue.launch().await;
+    world.fail(&[]);
+    let seen = sending.stop().await;
+    world.segue.drained().await;
+
+    report.must("answered 200 meanwhile", "0", meanwhile, meanwhile == 0);
+    report.must("health says", "journal_full", &reasons, reasons.contains("journal_full"));
+    write_refusals(&mut report, &seen);
+    report.must("stopped in", "<= 10 s", millis(took), took <= Duration::from_secs(10));
+    write_panics(&mut report, &world);
+    world.judge(&mut report).await;
+    world.segue.kill();
+    drop(drive);
+    report
+}
+
+/// The disk answers EIO for a while, first when it is to confirm what it took, then to everything. The
+/// file system bears that; nobody restarts anything.
+pub(super) async fn errors(options: Options) -> Report {
+    let mut report = Report::new("disk-errors");
+    let Some((drive, mut world)) = on_drive(Format::GoesOn, &mut report).await else {
+        return report;
+    };
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    for mood in [Mood::NoFlush, Mood::Broken] {
+        sleep(Duration::from_millis(500)).await;
+        drive.set(mood);
+        let reasons = world
+            .segue
+            .until("health says so", async |segue| {
+                Some(segue.reasons().await).filter(|reasons| reasons.contains("journal_full"))
+            })
+            .await;
+        report.must("health says", "journal_full", reasons, true);
+        sleep(Duration::from_millis(500)).await;
+        drive.set(Mood::Well);
+        let before = world.oracle.acknowledged();
+        world
+            .segue
+            .until("events are taken again", async |_| {
+                (world.oracle.acknowledged() > before).then_some(())
+            })
+            .await;
+    }
+    let seen = sending.stop().await;
+    world.segue.drained().await;
+
+    write_refusals(&mut report, &seen);
+    write_panics(&mut report, &world);
+    world.judge(&mut report).await;
+    world.segue.kill();
+    drop(drive);
+    report
+}
+
+fn write_refusals(report: &mut Report, seen: &Seen) {
+    let refused: u64 = seen.others.get(&503).copied().unwrap_or(0);
+    report.must("requests answered 503", "> 0", refused, refused > 0);
+    let odd: Vec<_> = seen.others.keys().filter(|status| ![503, 0].contains(*status)).collect();
+    report.must("or otherwise, but not at all", "none", format!("{odd:?}"), odd.is_empty());
+}
+
+fn write_panics(report: &mut Report, world: &World) {
+    let panicked = world.segue.panicked();
+    report.must("panics", "none", panicked, !panicked);
+}
+
+/// A server whose journal is on a disk of its own; nothing where there can be none.
+async fn on_drive(format: Format, report: &mut Report) -> Option<(Drive, World)> {
+    match spawn_blocking(move || Drive::new(format)).await.unwrap() {
+        Err(why) => {
+            report.figure("skipped, it takes root", why);
+            None
+        }
+        Ok(drive) => {
+            let data = Some(drive.path().join("data"));
+            Some((drive, World::start(Setup { data, ..Setup::default() }).await))
+        }
+    }
+}
+
+async fn restarted(mut drive: Drive) -> Drive {
+    spawn_blocking(move || {
+        drive.restart();
+        drive
+    })
+    .await
+    .unwrap()
+}
