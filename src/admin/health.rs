@@ -81,6 +81,19 @@ impl Health {
             );
             health.add(Status::Degraded, "corrupt_records", message);
         }
+        if let Some(why) = &journal.unreadable {
+            let message = format!(
+                "what waits cannot be read and is not sent: {why}. Check the disk; if the file is damaged, stop Segue, move its data_dir away and start with a new one"
+            );
+            health.add(Status::Degraded, "journal_unreadable", message);
+        }
+        if journal.missing_events > 0 {
+            let message = format!(
+                "the last {} events are missing from the journal: they were answered 200, and the disk has lost them since. Check the disk, and let the senders replay what came before the start",
+                journal.missing_events
+            );
+            health.add(Status::Degraded, "missing_events", message);
+        }
         health
     }
 
@@ -239,6 +252,10 @@ mod tests {
                 Status::Degraded, &["exit_dead_letters"], "1 exit event is among the dead letters of the last day (script_failed)"),
             ("bit rot", Box::new(|p| p.journal.corrupt_records = 2),
                 Status::Degraded, &["corrupt_records"], "2 records"),
+            ("a damaged page", Box::new(|p| p.journal.unreadable = Some("malformed".into())),
+                Status::Degraded, &["journal_unreadable"], "cannot be read and is not sent: malformed"),
+            ("a lost end", Box::new(|p| p.journal.missing_events = 3),
+                Status::Degraded, &["missing_events"], "the last 3 events"),
             ("little room", Box::new(|p| p.journal.disk_free_bytes = Some(999)),
                 Status::Degraded, &["disk_low"], "999 bytes"),
             ("no room says it once", Box::new(|p| {

@@ -214,6 +214,11 @@ fn journal(picture: &Picture) {
         "Records that did not match their checksum, since the start."
     );
     counter!("segue_journal_corrupt_records_total").absolute(journal.corrupt_records);
+    describe_gauge!(
+        "segue_journal_missing_events",
+        "Events that were answered 200 and that the disk had lost when Segue started."
+    );
+    gauge!("segue_journal_missing_events").set(float(journal.missing_events));
     if let Some(free) = journal.disk_free_bytes {
         describe_gauge!("segue_disk_free_bytes", "Free bytes on the journal's disk.");
         gauge!("segue_disk_free_bytes").set(float(free));
@@ -394,6 +399,7 @@ mod tests {
             ("age", "segue_oldest_pending_age_seconds", "2.5"),
             ("size", "segue_journal_bytes", "4096"),
             ("room", "segue_disk_free_bytes", "1099511627776"),
+            ("nothing is missing", "segue_journal_missing_events", "0"),
             ("not full", "segue_journal_full", "0"),
             ("breaker", "segue_breaker_open", "1"),
             ("clock", "segue_clock_ahead_seconds", "-1.5"),

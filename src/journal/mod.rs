@@ -424,6 +424,8 @@ pub struct Opened {
     pub tried: u32,
     /// How many unsettled events there were.
     pub pending: Pending,
+    /// How many of its last events are missing: they were answered 200, and the disk has lost them since.
+    pub missing: u64,
 }
 
 /// What an operator must know about the store.
@@ -437,6 +439,10 @@ pub struct JournalHealth {
     pub size_bytes: u64,
     /// Records whose checksum did not match since the start.
     pub corrupt_records: u64,
+    /// Events that were answered 200 and were missing from its end when it was opened.
+    pub missing_events: u64,
+    /// Why what waits cannot be read, where it cannot.
+    pub unreadable: Option<String>,
     /// When the oldest event in the queues was accepted.
     pub oldest_pending: Option<Time>,
 }

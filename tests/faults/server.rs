@@ -275,7 +275,7 @@ fn free_port() -> u16 {
 /// Copies the files of a journal.
 pub(crate) fn copy_journal(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for name in ["journal.db", "journal.db-wal"] {
+    for name in ["journal.db", "journal.db-wal", "journal.mark"] {
         if from.join(name).exists() {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }

@@ -10,6 +10,7 @@
 //! | `queues`, `settle` | events in, events out |
 //! | `seen` | deduplication |
 //! | `dead`, `trail`, `counters` | dead letters, what happened to whom, the conservation law |
+//! | `mark`, `suspicion` | what stands beside the file for the next start |
 //! | `recorded`, `gone` | originals that are kept for a while; people who are not |
 //! | `space`, `upkeep` | limits and a full disk; forgetting |
 //! | `schema`, `record` | the file; one event in it |
@@ -19,6 +20,7 @@ mod counters;
 mod dead;
 mod draft;
 mod gone;
+mod mark;
 mod options;
 mod queues;
 mod record;
@@ -49,6 +51,7 @@ pub use self::base::Base;
 pub use self::options::SqliteOptions;
 
 use self::counters::{Counters, State};
+use self::mark::Mark;
 use self::record::Record;
 use self::requests::{Redrive, ReplyTo, Request, Room, answered};
 use self::seen::Seen;
@@ -114,10 +117,12 @@ impl SqliteJournal {
         let max_waiting_bytes = options.max_waiting_bytes;
         let directory = lock.is_some().then_some(options.directory.as_path());
         let suspicion = Suspicion::open(directory)?;
-        let trying = suspicion.noted();
-        let found = with(&writing, |connection| Found::read(connection, &options, trying))?;
+        let mut mark = Mark::open(directory)?;
+        let noted = (suspicion.noted(), &mark);
+        let found = with(&writing, |connection| Found::read(connection, &options, noted))?;
         if !options.keep_stop_note {
             suspicion.note(None)?;
+            mark.begin(found.state.last_seq);
         }
         let shared = Arc::new(Shared {
             writing,
@@ -130,6 +135,7 @@ impl SqliteJournal {
             wakes: Mutex::new(Vec::new()),
             space,
             failing: Mutex::new(None),
+            unreadable: Mutex::new(None),
             used_bytes: AtomicU64::new(found.used_bytes),
             waiting_bytes: AtomicUsize::new(0),
             corrupt_records: AtomicU64::new(0),
@@ -144,6 +150,7 @@ impl SqliteJournal {
             seen: found.seen,
             state: found.state,
             sweep: Sweep::default(),
+            mark,
             lock,
             tidies: true,
             carried: VecDeque::new(),
@@ -213,9 +220,10 @@ impl Journal for SqliteJournal {
                 }
                 Next::Disk(upto) => upto,
             };
-            let page = with(&self.shared.reading, |connection| {
+            let page = self.shared.noting(with(&self.shared.reading, |connection| {
                 queues::read(connection, traffic, (after, upto), max)
-            })?;
+            }))?;
+            self.shared.corrupt_records.fetch_add(page.strays, Ordering::Relaxed);
             let Some(last) = page.rows.last() else {
                 if !page.complete {
                     return Ok(Vec::new());
@@ -234,9 +242,9 @@ impl Journal for SqliteJournal {
     fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError> {
         // Held all the while: an event that is deferred anew meanwhile must not be given again.
         let mut taken = locked(&self.shared.taken);
-        let events = with(&self.shared.reading, |connection| {
+        let events = self.shared.noting(with(&self.shared.reading, |connection| {
             queues::read_due(connection, now, &taken, max)
-        })?;
+        }))?;
         taken.extend(events.iter().map(|stored| stored.seq));
         drop(taken);
         self.count_damaged(&events);
@@ -359,6 +367,8 @@ impl Journal for SqliteJournal {
             disk_free_bytes: shared.space.free(),
             size_bytes: shared.space.files_size().unwrap_or(used),
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
+            missing_events: self.opened.missing,
+            unreadable: locked(&shared.unreadable).clone(),
             oldest_pending: with(&shared.reading, queues::oldest).ok().flatten(),
         }
     }
@@ -392,11 +402,12 @@ struct Found {
 }
 
 impl Found {
-    /// Reads it, and notes that from now on somebody is at work.
+    /// Reads it, and notes that from now on somebody is at work. Beside the file stood which event was
+    /// tried, and how far the journal had come.
     fn read(
         connection: &Connection,
         options: &SqliteOptions,
-        trying: Option<Seq>,
+        (trying, mark): (Option<Seq>, &Mark),
     ) -> Result<Self, Trouble> {
         let state = State::load(connection)?;
         let stopped = schema::meta(connection, "stopped")?;
@@ -406,17 +417,21 @@ impl Found {
             trying,
             tried: suspicion::times(connection, options, trying)?,
             pending: state.pending,
+            missing: mark.missing(state.last_seq),
         };
         if !options.keep_stop_note {
             schema::set_meta(connection, "stopped", Some("running"))?;
         }
+        // The end of a queue whose last page is damaged may look like its beginning.
+        let last =
+            |traffic| Ok::<_, Trouble>(queues::last(connection, traffic)?.max(Seq(state.last_seq)));
         Ok(Self {
             state,
             counters: Counters::load(connection, state.pending)?,
             seen: Seen::load(connection, options.dedupe_window, options.dedupe_max_keys)?,
             opened,
-            last_live: queues::last(connection, Traffic::Live)?,
-            last_backfill: queues::last(connection, Traffic::Backfill)?,
+            last_live: last(Traffic::Live)?,
+            last_backfill: last(Traffic::Backfill)?,
             used_bytes: upkeep::used_bytes(connection)?,
         })
     }

@@ -24,6 +24,8 @@ pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
     /// Whether there are no more behind them.
     pub(super) complete: bool,
+    /// Rows of a damaged page whose place cannot be theirs; they are left out.
+    pub(super) strays: u64,
 }
 
 /// Writes an accepted event at its place.
@@ -56,14 +58,20 @@ pub(super) fn read(
     };
     let mut select = connection.prepare_cached(sql)?;
     let mut rows = select.query((number(after), number(upto)))?;
-    let mut page = Page { rows: Vec::new(), complete: false };
-    let mut size = 0;
+    let mut page = Page { rows: Vec::new(), complete: false, strays: 0 };
+    let (mut size, mut last) = (0, after);
     while page.rows.len() < max && size < PAGE_BYTES {
         let Some(row) = rows.next()? else {
             page.complete = true;
             break;
         };
         let seq = seq_of(row, 0)?;
+        // Whoever reads goes on behind the last row: one that leads back would never end.
+        if seq <= last {
+            page.strays += 1;
+            continue;
+        }
+        last = seq;
         let found = found(seq, row, 1)?;
         size += found.size;
         page.rows.push(Stored {

@@ -36,8 +36,10 @@ pub(super) struct Shared {
     pub(super) taken: Mutex<HashSet<Seq>>,
     pub(super) wakes: Mutex<Vec<Wake>>,
     pub(super) space: Space,
-    /// What the last transaction failed with, if it failed for lack of room.
+    /// What the last transaction failed with, if for lack of room, or if it was to take events.
     pub(super) failing: Mutex<Option<String>>,
+    /// What the last look at the queues failed with, if it failed.
+    pub(super) unreadable: Mutex<Option<String>>,
     pub(super) used_bytes: AtomicU64,
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) corrupt_records: AtomicU64,
@@ -52,6 +54,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Remembers how a look at the queues ended, for an operator.
+    pub(super) fn noting<T>(&self, read: Result<T, JournalError>) -> Result<T, JournalError> {
+        *locked(&self.unreadable) = read.as_ref().err().map(ToString::to_string);
+        read
+    }
+
     /// The window of a class.
     pub(super) fn window(&self, traffic: Traffic) -> &Window {
         match traffic {

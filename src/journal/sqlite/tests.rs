@@ -270,12 +270,61 @@ fn an_event_whose_commit_failed_is_new_when_it_is_sent_again() {
         .inspect(|connection| connection.execute_batch("ALTER TABLE live RENAME TO gone"))
         .unwrap();
     assert!(matches!(refused(journal.accept(vec![live(1)])), JournalError::Failed(_)));
+    let why = journal.health().full.unwrap();
+    assert!(why.contains("no such table: live"), "health says that no events are taken: {why}");
     journal
         .inspect(|connection| connection.execute_batch("ALTER TABLE gone RENAME TO live"))
         .unwrap();
 
     assert_eq!(done(journal.accept(vec![live(1)])), [Receipt::First(Seq(1))]);
+    assert_eq!(journal.health().full, None);
     assert_eq!(counted(&journal, "accepted"), 1);
+}
+
+#[test]
+fn what_is_missing_from_the_end_of_the_log_is_known_at_the_next_start() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    accept(&journal, [1, 2]);
+    let path = engine.path().unwrap().join("journal.db-wal");
+    let two = std::fs::metadata(&path).unwrap().len();
+    accept(&journal, [3, 4, 5]);
+    assert_eq!(journal.opened().missing, 0);
+    let log = std::fs::read(&path).unwrap();
+    // Closing would write the log into the file: the disk loses its end while nobody looks.
+    let file = std::fs::read(engine.path().unwrap().join("journal.db")).unwrap();
+    drop(journal);
+    std::fs::write(engine.path().unwrap().join("journal.db"), file).unwrap();
+    std::fs::write(&path, &log[..two as usize]).unwrap();
+
+    let options = SqliteOptions { keep_stop_note: true, ..SqliteOptions::default() };
+    assert_eq!(engine.open_with(options).opened().missing, 3, "a look at it hides nothing");
+    let journal = engine.open();
+    assert_eq!((journal.opened().missing, journal.health().missing_events), (3, 3));
+    assert_eq!(journal.pending().live, 2);
+    accept(&journal, [3]);
+    drop(journal);
+    assert_eq!(engine.open().opened().missing, 0, "it is said once");
+}
+
+#[test]
+fn a_file_that_was_cut_short_does_not_hide_the_events_before_the_cut() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    accept(&journal, 1..=60);
+    done(journal.close());
+    drop(journal);
+    let path = engine.path().unwrap().join("journal.db");
+    let whole = std::fs::read(&path).unwrap();
+    for cut in (1..4096).step_by(128) {
+        std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        drop(std::fs::remove_file(engine.path().unwrap().join("journal.db-wal")));
+        let Ok(journal) = engine.try_open(SqliteOptions::default()) else { continue };
+        if let Ok(events) = journal.read(Traffic::Live, None, 100) {
+            assert!(events.len() > 20, "{} of 60 events, {cut} bytes cut off", events.len());
+        }
+        drop(journal);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::counters::State;
 use super::draft::{Answer, Draft};
+use super::mark::Mark;
 use super::requests::{Redrive, ReplyTo, Request};
 use super::seen::Seen;
 use super::shared::{Shared, locked, with};
@@ -42,6 +43,8 @@ pub(super) struct Writer {
     pub(super) state: State,
     /// The last fact that the search for expired ones looked at.
     pub(super) sweep: Sweep,
+    /// How far it has come, for the next start.
+    pub(super) mark: Mark,
     /// Keeps other processes away; released when this is dropped.
     pub(super) lock: Option<File>,
     /// Whether transactions also do a little housekeeping. Not after one failed, until the next
@@ -139,6 +142,7 @@ impl Writer {
             Trouble::Busy(_) => true,
             Trouble::Other(_) => false,
         };
+        let takes_none = matches!(request, Request::Accept { .. });
         let round = vec![request];
         let trouble = if worthwhile {
             match self.transact(&round) {
@@ -150,8 +154,11 @@ impl Writer {
         };
         let error = JournalError::from(trouble);
         tracing::error!(error = %error, "journal: nothing was written");
-        if let JournalError::Full(reason) = &error {
-            *locked(&self.shared.failing) = Some(reason.clone());
+        match &error {
+            JournalError::Full(reason) => *locked(&self.shared.failing) = Some(reason.clone()),
+            // Whatever it is: no events are taken.
+            other if takes_none => *locked(&self.shared.failing) = Some(other.to_string()),
+            _ => {}
         }
         round.into_iter().for_each(|request| request.fail(error.clone()));
     }
@@ -159,6 +166,7 @@ impl Writer {
     /// Makes a successful transaction known: numbers first, then the events, then the answers.
     fn publish(&mut self, round: Vec<Request>, mut draft: Draft) {
         self.state = draft.state;
+        self.mark.raise(self.state.last_seq);
         if let Some(step) = draft.step.take() {
             self.seen.stepped(step);
         }
@@ -224,6 +232,7 @@ impl Writer {
             }
             (Request::Commit { reply, .. }, _) => reply.answer(Ok(())),
             (Request::Maintain { reply, .. }, _) => {
+                self.mark.sync();
                 self.shared.space.restore_ballast();
                 reply.answer(Ok(()));
             }

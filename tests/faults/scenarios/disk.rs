@@ -110,7 +110,9 @@ pub(super) async fn flips(options: Options) -> Report {
     report.figure("refused, with the reason", damage.refused);
     report.figure("events known as damaged", damage.known);
     report.figure("reads that failed, with the reason", damage.failed_reads);
+    report.figure("events of damaged pages, still counted as waiting", damage.gone);
     report.figure("events of a log that was cut", damage.cut);
+    report.must("of them said to be missing otherwise", "0", damage.unsaid, damage.unsaid == 0);
     report
 }
 
@@ -125,12 +127,15 @@ struct Damage {
     known: u64,
     failed_reads: u64,
     cut: u64,
+    unsaid: u64,
+    gone: u64,
 }
 
 impl Damage {
     fn inflict(&mut self, data: &std::path::Path, copies: u64) {
         let this = self;
         this.copies += copies;
+        let is_log = data.join("journal.db-wal").exists();
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let whole = scratch.path().join("whole");
         copy_journal(data, &whole);
@@ -147,13 +152,18 @@ impl Damage {
             match std::panic::catch_unwind(|| read(&folder)) {
                 Err(_) => this.panics += 1,
                 Ok(Found::Refused) => this.refused += 1,
-                Ok(Found::Events { events, damaged, failed }) => {
+                Ok(Found::Events { events, damaged, failed, said }) => {
                     this.opened += 1;
                     this.known += damaged;
                     this.failed_reads += u64::from(failed);
                     let missing =
                         good.len() as u64 - (events.len() as u64 + damaged).min(good.len() as u64);
-                    this.cut += if failed { 0 } else { missing };
+                    if is_log {
+                        this.cut += missing;
+                        this.unsaid += missing.abs_diff(said);
+                    } else if !failed {
+                        this.gone += missing;
+                    }
                     for (seq, body) in &events {
                         match good.get(seq) {
                             Some(written) => this.altered += u64::from(written != body),
@@ -167,7 +177,14 @@ impl Damage {
 }
 
 enum Found {
-    Events { events: BTreeMap<Seq, Vec<u8>>, damaged: u64, failed: bool },
+    /// What can be read, how much is known as damaged, whether reading failed, and how much is said to
+    /// be missing.
+    Events {
+        events: BTreeMap<Seq, Vec<u8>>,
+        damaged: u64,
+        failed: bool,
+        said: u64,
+    },
     Refused,
 }
 
@@ -195,7 +212,8 @@ fn read(folder: &std::path::Path) -> Found {
                 }
             }
         }
-        return Found::Events { events, damaged, failed };
+        let said = journal.opened().missing;
+        return Found::Events { events, damaged, failed, said };
     }
 }
 

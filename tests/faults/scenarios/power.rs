@@ -20,7 +20,7 @@ pub(super) async fn cuts(options: Options) -> Report {
         return report;
     };
     let sending = start(&world.load(options.rate), &world.oracle, None);
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut false_alarms) = (Duration::ZERO, 0);
     for cut in 0..options.cuts {
         world.fail(if cut % 2 == 0 { &["503, repeat"] } else { &[] });
         sleep(Duration::from_millis(400 + cut * 7919 % 1600)).await;
@@ -28,6 +28,7 @@ pub(super) async fn cuts(options: Options) -> Report {
         world.segue.kill();
         drive = restarted(drive).await;
         slowest = slowest.max(world.segue.launch().await);
+        false_alarms += u64::from(world.segue.reasons().await.contains("missing_events"));
     }
     world.fail(&[]);
     sending.stop().await;
@@ -37,6 +38,7 @@ pub(super) async fn cuts(options: Options) -> Report {
     let lost = drive.lost_sectors();
     report.must("sectors that were not flushed, and lost", "> 0", lost, lost > 0);
     let verdict = world.judge(&mut report).await;
+    report.must("starts that miss what nobody lost", "0", false_alarms, false_alarms == 0);
     let most = WINDOW * options.cuts;
     let held = verdict.duplicates <= most;
     report.must("resent, recognised", format!("<= {most}, the window"), verdict.duplicates, held);
