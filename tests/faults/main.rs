@@ -17,6 +17,7 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 mod drive;
+mod front;
 mod load;
 mod oracle;
 mod proxy;

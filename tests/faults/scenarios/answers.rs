@@ -3,8 +3,9 @@
 use segue::emulator::FaultRule;
 use tokio::time::{Duration, sleep};
 
-use super::{World, emulate};
+use super::{WINDOW, World, emulate};
 use crate::Options;
+use crate::front::{self, Front, Trick};
 use crate::load::start;
 use crate::oracle::name;
 use crate::proxy::{Mode, Proxy};
@@ -37,6 +38,60 @@ pub(super) async fn resets(options: Options) -> Report {
     report.must("connections broken by the proxy", "> 0", broken, broken > 0);
     let verdict = world.judge(&mut report).await;
     report.figure("resent, recognised by their ULID", verdict.duplicates);
+    let dead = world.segue.count("dead_lettered").await;
+    report.must("dead letters", "0", dead, dead == 0);
+    report
+}
+
+/// TLS and HTTP/2, as in production: refused and reset streams, `GOAWAY`, and connections that die while
+/// they are kept. A certificate that nobody vouches for is not spoken to.
+pub(super) async fn http2(options: Options) -> Report {
+    let mut report = Report::new("http2");
+    let emulator = emulate();
+    let front = Front::start(&emulator).await;
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("authorities.pem");
+    std::fs::write(&trusted, front::authority().pem()).unwrap();
+    let before = format!("export SSL_CERT_FILE={}; ", trusted.display());
+    let setup = Setup { url: front.url(), before, ..Setup::default() };
+    let mut world = World::behind(setup, emulator).await;
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    while front.counts()[2] < 3 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let [early, _, distrusted] = front.counts();
+    world.segue.terminate().await;
+    std::fs::write(&trusted, front.authority()).unwrap();
+    world.segue.launch().await;
+
+    let tricks =
+        [Trick::Refuse, Trick::Reset, Trick::Half, Trick::GoAway, Trick::Abort, Trick::Die];
+    for trick in tricks {
+        front.play(trick, 3);
+        while front.played(trick) < 4 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    front.play(Trick::None, 1);
+    sending.stop().await;
+    world.segue.drained().await;
+
+    report.must(
+        "connections without trust; requests",
+        "> 0; 0",
+        format!("{distrusted}; {early}"),
+        early == 0,
+    );
+    let [requests, connections, _] = front.counts();
+    report.figure("requests over HTTP/2; connections", format!("{requests}; {connections}"));
+    let played: Vec<String> = tricks.iter().map(|trick| front.played(*trick).to_string()).collect();
+    report.figure("refused, reset, halved, goaway, aborted, died", played.join(" "));
+    let verdict = world.judge(&mut report).await;
+    let unknown = [Trick::Reset, Trick::Half, Trick::Abort, Trick::Die];
+    // Each of them leaves at most what was on its way unanswered, with a full batch each.
+    let most = unknown.iter().map(|trick| front.played(*trick)).sum::<u64>() * WINDOW;
+    let held = verdict.duplicates <= most;
+    report.must("resent, recognised by their ULID", "<= the windows", verdict.duplicates, held);
     let dead = world.segue.count("dead_lettered").await;
     report.must("dead letters", "0", dead, dead == 0);
     report

@@ -35,7 +35,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 22] = [
+pub(crate) const ALL: [Scenario; 23] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
@@ -48,6 +48,7 @@ pub(crate) const ALL: [Scenario; 22] = [
     Scenario { name: "soak", run: |options| Box::pin(pace::soak(options)) },
     Scenario { name: "lost-200", run: |options| Box::pin(crashes::lost_answers(options)) },
     Scenario { name: "resets", run: |options| Box::pin(answers::resets(options)) },
+    Scenario { name: "http2", run: |options| Box::pin(answers::http2(options)) },
     Scenario { name: "partial", run: |options| Box::pin(answers::partial(options)) },
     Scenario { name: "rotated-key", run: |options| Box::pin(outages::rotated_key(options)) },
     Scenario { name: "quota", run: |options| Box::pin(disk::quota(options)) },
