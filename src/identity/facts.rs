@@ -23,8 +23,38 @@ pub struct Facts {
     /// so it holds until one of them is settled.
     loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
-    /// People who were deleted or suppressed: when it happened, and how long that is remembered.
-    gone: HashMap<String, (Time, Time)>,
+    /// People who were deleted or suppressed, or will be when Customer.io does it.
+    gone: HashMap<String, Tombs>,
+}
+
+/// What is known of a person's deletion.
+#[derive(Clone, Copy, Default)]
+struct Tombs {
+    /// Written down.
+    done: Option<Tomb>,
+    /// On its way to Customer.io, which may refuse it.
+    expected: Option<Tomb>,
+}
+
+#[derive(Clone, Copy)]
+struct Tomb {
+    /// When it happened.
+    at: Time,
+    /// When it was accepted.
+    accepted: Time,
+    /// How long it is remembered.
+    until: Time,
+}
+
+impl Tomb {
+    fn merged(self, earlier: Option<Self>) -> Self {
+        let Some(other) = earlier else { return self };
+        Self {
+            at: self.at.max(other.at),
+            accepted: self.accepted.max(other.accepted),
+            until: self.until.max(other.until),
+        }
+    }
 }
 
 struct Unsettled {
@@ -51,26 +81,51 @@ impl Facts {
     /// # Errors
     /// When the journal cannot be read.
     pub fn recall_gone(&mut self) -> Result<(), JournalError> {
-        for Gone { person, at, until, .. } in self.journal.gone()? {
-            self.gone.insert(person, (at, until));
+        for Gone { person, at, done, until, .. } in self.journal.gone()? {
+            // When it was accepted is not written down; it was before it was done.
+            let tomb = Tomb { at, accepted: done, until };
+            self.gone.insert(person, Tombs { done: Some(tomb), expected: None });
         }
         Ok(())
     }
 
-    /// Notes that the person with this key was deleted or suppressed at `at`.
-    pub fn note_gone(&mut self, person: &str, at: Time, until: Time) {
-        let entry = self.gone.entry(person.to_owned()).or_insert((at, until));
-        *entry = (entry.0.max(at), entry.1.max(until));
+    /// Notes that the person with this key is being deleted or suppressed, which happened at `at` and was
+    /// accepted at `accepted`.
+    pub fn note_gone(&mut self, person: &str, (at, accepted): (Time, Time), until: Time) {
+        let tombs = self.gone.entry(person.to_owned()).or_default();
+        tombs.expected = Some(Tomb { at, accepted, until }.merged(tombs.expected));
     }
 
-    /// Takes that back: Customer.io would not do it.
+    /// Customer.io has done it.
+    pub fn is_gone(&mut self, person: &str) {
+        if let Some(tombs) = self.gone.get_mut(person)
+            && let Some(tomb) = tombs.expected.take()
+        {
+            tombs.done = Some(tomb.merged(tombs.done));
+        }
+    }
+
+    /// Customer.io would not do it: what was done before stays done.
     pub fn is_not_gone(&mut self, person: &str) {
-        self.gone.remove(person);
+        if let Some(tombs) = self.gone.get_mut(person) {
+            tombs.expected = None;
+        }
     }
 
-    /// When the person with this key was last deleted or suppressed, as far as that is remembered.
-    pub fn gone_at(&self, person: &str, now: Time) -> Option<Time> {
-        self.gone.get(person).filter(|(_, until)| *until > now).map(|(at, _)| *at)
+    /// Whether an event of the person with this key belongs to the time before a deletion that is
+    /// remembered: because it happened before, or because it was accepted before and is behind the
+    /// deletion all the same, as what waits in a backfill is.
+    pub fn is_of_the_gone(
+        &self,
+        person: &str,
+        (happened, accepted): (Time, Time),
+        now: Time,
+    ) -> bool {
+        let Some(Tombs { done, expected }) = self.gone.get(person) else { return false };
+        [done, expected]
+            .into_iter()
+            .flatten()
+            .any(|tomb| tomb.until > now && (happened < tomb.at || accepted < tomb.accepted))
     }
 
     /// Loads what is asked for next, in one go, and lets go of what was loaded before.

@@ -78,7 +78,8 @@ pub fn resolve(
                 operations = mapped;
                 if let Some(person) = operations.iter().find_map(Operation::person_gone) {
                     let (key, at) = (person.key(), part.event.time().at);
-                    facts.note_gone(&key, at, now.plus(REMEMBERS_GONE));
+                    let times = (at, part.case.accepted_at);
+                    facts.note_gone(&key, times, now.plus(REMEMBERS_GONE));
                     resolution.taught.push(identity::forget(person));
                     resolved.gone = Some((key, at));
                 }
@@ -121,8 +122,8 @@ pub fn resolve(
     Ok(resolved)
 }
 
-/// Whether its person was deleted or suppressed after it happened: sent now, it would bring the person
-/// back.
+/// Whether its person was deleted or suppressed after it happened, or after it was accepted: sent now,
+/// it would bring the person back.
 fn happened_before_deletion(
     part: &Part,
     resolution: &Resolution,
@@ -130,8 +131,8 @@ fn happened_before_deletion(
     now: Time,
 ) -> bool {
     let person = resolution.subject.person.as_ref();
-    let gone_at = person.and_then(|person| facts.gone_at(&person.key(), now));
-    gone_at.is_some_and(|gone_at| part.event.time().at < gone_at)
+    let times = (part.event.time().at, part.case.accepted_at);
+    person.is_some_and(|person| facts.is_of_the_gone(&person.key(), times, now))
 }
 
 impl Resolved {

@@ -124,6 +124,7 @@ pub(super) fn tombstones(
     for (person, at) in gone {
         if end.outcome == Outcome::Delivered {
             let until = now.plus(REMEMBERS_GONE);
+            facts.is_gone(&person);
             let gone = Gone { person, at, done: now, until, searched: false };
             changes.push(Change::Forget(Forget::Person(gone)));
         } else {

@@ -13,7 +13,7 @@ use crate::destination::customerio::response::ItemError;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Accepted, DeadFilter, Receipt};
 use crate::relay::Purge;
-use crate::spec::{Arrival, Ingress, RawCall};
+use crate::spec::{Arrival, Ingress, RawCall, Replay};
 use crate::transform::{Bundle, Runner};
 
 const START: &str = "2026-03-14T12:00:00Z";
@@ -63,7 +63,17 @@ impl World {
 
     /// Accepts an event that a secret vouches for.
     fn accept(&mut self, body: Value) {
+        self.accept_as(body, None);
+    }
+
+    /// Accepts an event of a replay.
+    fn accept_backfill(&mut self, body: Value) {
+        self.accept_as(body, Some(Replay::Flagged { label: None }));
+    }
+
+    fn accept_as(&mut self, body: Value, replay: Option<Replay>) {
         let arrival = Arrival {
+            replay,
             source: "web".into(),
             ingress: Ingress::Webhook,
             accepted_at: self.clock.now(),
@@ -98,17 +108,7 @@ impl World {
             self.after = events.last().map(|event| event.seq).or(self.after);
             events.extend(self.journal.take_due(now, 100).unwrap());
             let idle = events.is_empty();
-            for mut stored in events {
-                let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
-                let prepared = pipeline::prepare(
-                    &self.config,
-                    &mut self.runner,
-                    call,
-                    stored.attempts.tries,
-                    now,
-                );
-                self.core.admit(&stored, &prepared, now).unwrap();
-            }
+            self.admit(events);
             let flights = self.core.poll(now);
             let quiet = idle && flights.is_empty();
             for flight in flights {
@@ -123,6 +123,17 @@ impl World {
             if quiet && !wrote {
                 return;
             }
+        }
+    }
+
+    /// Prepares events and hands them to the core.
+    fn admit(&mut self, events: Vec<Stored>) {
+        let now = self.clock.now();
+        for mut stored in events {
+            let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
+            let tries = stored.attempts.tries;
+            let prepared = pipeline::prepare(&self.config, &mut self.runner, call, tries, now);
+            self.core.admit(&stored, &prepared, now).unwrap();
         }
     }
 
@@ -372,6 +383,40 @@ fn a_deletion_that_customer_io_refuses_makes_nobody_gone() {
     world.run(fine);
     assert_eq!(world.names().last(), Some(&"old"));
     assert!(world.journal.gone().unwrap().is_empty());
+}
+
+#[test]
+fn a_refused_deletion_does_not_bring_those_back_who_were_deleted_before() {
+    let mut world = World::plain();
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
+    world.run(fine);
+    world.advance(Duration::from_secs(60));
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "again"}));
+    world.run(|_| Answer::Refused { status: 400, message: "no".into() });
+    world.accept(json!({"type": "track", "event": "old", "userId": "u", "messageId": "o", "timestamp": "2026-03-14T11:59:59Z"}));
+    world.run(fine);
+    assert_eq!(world.total("dropped"), 1);
+}
+
+#[test]
+fn a_backfill_that_a_deletion_overtakes_does_not_bring_the_person_back() {
+    let mut world = World::plain();
+    let old = |id: &str, user: &str| json!({"type": "identify", "userId": user, "messageId": id, "timestamp": START});
+    world.accept_backfill(old("overtaken", "u"));
+    world.accept_backfill(old("of another", "v"));
+    world.advance(Duration::from_secs(60));
+    // By the clock of its sender it happened earlier than what came before it.
+    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d", "timestamp": "2026-03-14T11:59:00Z"}));
+    world.run(fine);
+    world.advance(Duration::from_secs(60));
+    world.accept(old("came back", "u"));
+    world.run(fine);
+    let stored = world.journal.read(Traffic::Backfill, None, 100).unwrap();
+    world.admit(stored);
+    world.run(fine);
+
+    assert_eq!(world.names(), ["delete", "identify", "identify"]);
+    assert_eq!(world.total("dropped"), 1, "the one that was overtaken");
 }
 
 #[test]
