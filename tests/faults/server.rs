@@ -78,19 +78,16 @@ impl Segue {
         std::fs::write(self.config(), text).unwrap();
     }
 
+    /// Starts the process, which is to end by itself; answers whether it did so with success.
+    pub(crate) async fn refused(&mut self) -> bool {
+        let mut process = self.spawn();
+        tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap().success()
+    }
+
     /// Starts the process; answers how long it took until it was ready for events.
     pub(crate) async fn launch(&mut self) -> Duration {
         let begun = Instant::now();
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let line = format!("{}exec \"$0\" serve --config \"$1\"", self.before);
-        let child = Command::new("bash")
-            .args(["-c", &line, env!("CARGO_BIN_EXE_segue")])
-            .arg(self.config())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.process = Some(child);
+        self.process = Some(self.spawn());
         let url = format!("http://{}/health/ready", self.addr);
         self.until("it takes events", async |segue| {
             let answer = segue.http.get(&url).send().await.ok()?;
@@ -98,6 +95,18 @@ impl Segue {
         })
         .await;
         begun.elapsed()
+    }
+
+    fn spawn(&self) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let line = format!("{}exec \"$0\" serve --config \"$1\"", self.before);
+        Command::new("bash")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_segue")])
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     /// Kills it as a power cut would: nothing is written any more.

@@ -7,7 +7,7 @@ use super::support::*;
 
 const EVENT: &[u8] = br#"{"type":"track","event":"A","userId":"u"}"#;
 
-fn sign(bytes: &[u8]) -> String {
+pub(super) fn sign(bytes: &[u8]) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(bytes);
     format!("X-Signature: {}", hex::encode(mac.finalize().into_bytes()))

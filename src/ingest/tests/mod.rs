@@ -6,3 +6,4 @@ mod bodies;
 mod browsers;
 mod recorded;
 mod support;
+mod timing;

@@ -63,6 +63,35 @@ pub(super) async fn lost_answers(options: Options) -> Report {
     report
 }
 
+/// A newer version was here: this one leaves its journal alone and says so.
+pub(super) async fn newer(options: Options) -> Report {
+    let mut report = Report::new("newer-journal");
+    let mut world = World::start(Setup::default()).await;
+    world.fail(&["503, repeat"]);
+    start(&world.load(0), &world.oracle, Some(options.rate * 2)).end().await;
+    world.segue.terminate().await;
+    let journal = rusqlite::Connection::open(world.segue.data().join("journal.db")).unwrap();
+    let set = |version: &str| {
+        journal.execute("UPDATE meta SET v = ?1 WHERE k = 'schema'", [version]).unwrap()
+    };
+    let ours: String =
+        journal.query_row("SELECT v FROM meta WHERE k = 'schema'", [], |row| row.get(0)).unwrap();
+    set("99");
+    let well = world.segue.refused().await;
+    let said = world.segue.last_words();
+    set(&ours);
+    drop(journal);
+    world.fail(&[]);
+    world.segue.launch().await;
+    world.segue.drained().await;
+
+    report.must("a start with it fails", "yes", !well, !well);
+    let named = said.contains("99") && said.contains(&ours);
+    report.must("and names both versions", "yes", named, named);
+    world.judge(&mut report).await;
+    report
+}
+
 /// Told to stop with much on its way, and with a client that does not end.
 pub(super) async fn stop(options: Options) -> Report {
     let mut report = Report::new("stop");

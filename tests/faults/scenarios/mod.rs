@@ -35,7 +35,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 23] = [
+pub(crate) const ALL: [Scenario; 24] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
@@ -57,6 +57,7 @@ pub(crate) const ALL: [Scenario; 23] = [
     Scenario { name: "read-only", run: |options| Box::pin(power::read_only(options)) },
     Scenario { name: "disk-errors", run: |options| Box::pin(power::errors(options)) },
     Scenario { name: "stop", run: |options| Box::pin(crashes::stop(options)) },
+    Scenario { name: "newer-journal", run: |options| Box::pin(crashes::newer(options)) },
     Scenario { name: "copies", run: |options| Box::pin(door::copies(options)) },
     Scenario { name: "hostile", run: |options| Box::pin(door::hostile(options)) },
 ];
