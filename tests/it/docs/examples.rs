@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use segue::clock::Time;
 use segue::config::{self, Config};
+use segue::emulator::{Emulator, FaultRule, Request, Settings};
 use segue::fixture::{Setup, report, suite};
 use segue::transform::{Bundle, shipped};
 use serde_json::{Value, json};
 
 use super::PAGES;
 use super::markdown::{Page, root};
+use super::shell;
 use crate::support::{eventually, http};
 
 /// How a block of the manifest begins, which is no configuration.
@@ -41,6 +44,54 @@ fn every_configuration_in_the_documents_is_read() {
         }
     }
     assert!(count >= 4, "only {count} configurations were found");
+}
+
+/// What the emulator answers to so many orders, one after the other.
+fn answers(emulator: &mut Emulator, count: usize) -> Vec<u16> {
+    let body = json!({"name": "Order Completed"}).to_string();
+    let order = Request::new("POST", "/api/v1/customers/42/events", body)
+        .with_header("authorization", "Basic c2l0ZTprZXk=")
+        .with_header("content-type", "application/json");
+    (0..count).map(|_| emulator.handle(&order, Time::from_secs(0)).status).collect()
+}
+
+#[test]
+fn the_outages_of_the_readme_happen_as_it_says() {
+    let page = Page::read("README.md");
+    let commands: Vec<Vec<String>> =
+        page.blocks_of("sh").iter().flat_map(|block| shell::commands(block)).collect();
+    let rules = |words: &Vec<String>| -> Vec<FaultRule> {
+        let rules = words.windows(2).filter(|pair| pair[0] == "--fail");
+        rules.map(|pair| FaultRule::parse(&pair[1]).unwrap()).collect()
+    };
+    let outages: Vec<Vec<FaultRule>> =
+        commands.iter().map(rules).filter(|rules| !rules.is_empty()).collect();
+    // Three requests, then the person of the other rule.
+    let told = [
+        ("the first example", vec![(500, 3), (200, 7)]),
+        ("503 two hundred times", vec![(503, 200), (200, 10)]),
+        ("three in ten", vec![(500, 300), (200, 700)]),
+        ("the key is refused", vec![(401, 50)]),
+    ];
+    assert_eq!(outages.len(), told.len() + 1, "the last one takes one after another");
+    for (faults, (what, expected)) in outages.iter().zip(told) {
+        let mut emulator =
+            Emulator::new(Settings { faults: faults.clone(), ..Settings::default() });
+        let count = expected.iter().map(|(_, count)| count).sum();
+        let answers = answers(&mut emulator, count);
+        for (status, count) in expected {
+            let found = answers.iter().filter(|answer| **answer == status).count();
+            assert!(found.abs_diff(count) <= count / 5, "{what}: {found} times {status}");
+        }
+    }
+
+    let curl = commands.iter().find(|words| words.iter().any(|word| word.ends_with("/faults")));
+    let body = curl.unwrap().last().unwrap().clone();
+    let mut emulator = Emulator::new(Settings::default());
+    let set = Request::new("POST", "/emulator/faults", body);
+    assert_eq!(emulator.handle(&set, Time::from_secs(0)).status, 200);
+    assert_eq!(answers(&mut emulator, 7), [503, 503, 503, 503, 503, 200, 503]);
+    assert_eq!(emulator.events().count(), 7, "applied: all were done");
 }
 
 fn shipped_files() -> BTreeMap<String, Vec<u8>> {
