@@ -1,13 +1,16 @@
 //! Which ready items travel together.
 //!
-//! Items go in the order of acceptance, live before backfill and never in one request. One that
-//! waits only for items earlier in the same batch comes along. A barrier, and an operation that has a
-//! request of its own, travels alone.
+//! Items go in the order of acceptance, live and backfill never in one request. One that waits only for
+//! items earlier in the same batch comes along. A barrier, and an operation that has a request of its
+//! own, travels alone. Who may be what fails a request travels without those who are not: the halves of
+//! a batch that failed, and the people who failed of late.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::queues::{ItemId, Queues, State, Turn};
+use super::queues::{Entry, Half, ItemId, Queues, State};
+use super::ready::Turn;
+use super::suspects::Suspects;
 use crate::destination::customerio::Encoded;
 use crate::spec::Traffic;
 
@@ -23,19 +26,36 @@ pub struct Room {
 /// Bytes of `{"batch":[]}`.
 const ENVELOPE: usize = 12;
 
-/// Picks the items of the next request, in the order in which they stand in it; empty when nothing
-/// is ready.
-pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
-    let Some(&Turn { traffic, id: first, .. }) = queues.ready().first() else { return Vec::new() };
-    let Some(entry) = queues.entry(first) else { return Vec::new() };
+/// With whom an item travels.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Company {
+    /// Everybody of whom nothing is suspected.
+    Everybody,
+    /// The same half of a batch that failed.
+    Half(Half),
+    /// Nobody but its own person.
+    OwnPerson,
+}
+
+/// Picks the items of the next request of a class, in the order in which they stand in it; empty when
+/// nothing is ready.
+pub fn compose(queues: &Queues, suspects: &Suspects, traffic: Traffic, room: Room) -> Vec<ItemId> {
+    let first = queues.ready(traffic).first().and_then(|first| queues.entry(first));
+    let Some(entry) = first else { return Vec::new() };
     if entry.item.barrier || matches!(entry.item.payload, Encoded::Call { .. }) {
-        return vec![first];
+        return vec![entry.item.id];
     }
+    let company = company_of(entry, suspects);
+    let items = match company {
+        Company::Half(half) => half.items.min(room.items),
+        Company::Everybody | Company::OwnPerson => room.items,
+    };
     Composition {
         queues,
-        room,
+        suspects,
+        room: Room { items, ..room },
         traffic,
-        company: entry.company,
+        company,
         bytes: ENVELOPE,
         batch: Vec::new(),
         unlocked: BTreeSet::new(),
@@ -48,16 +68,74 @@ pub fn compose(queues: &Queues, room: Room) -> Vec<ItemId> {
 /// Picks the one item that shows whether Customer.io is back: the one that was least in requests that
 /// failed. The oldest may be what fails whoever is well, and would keep everybody waiting.
 pub fn probe(queues: &Queues) -> Vec<ItemId> {
-    let ready = queues.ready().iter().filter_map(|turn| Some((turn.id, queues.entry(turn.id)?)));
-    let least = ready.min_by_key(|(_, entry)| (std::cmp::Reverse(entry.company), entry.tries));
+    let ready = [Traffic::Live, Traffic::Backfill].map(|traffic| queues.ready(traffic).turns());
+    let entries = ready.into_iter().flatten().filter_map(|id| Some((id, queues.entry(id)?)));
+    let least = entries.min_by_key(|(_, entry)| (entry.failures, entry.tries));
     least.map(|(id, _)| id).into_iter().collect()
+}
+
+/// Whether an item travels apart because a request with it, or with its person, failed.
+pub fn is_suspect(entry: &Entry, suspects: &Suspects) -> bool {
+    company_of(entry, suspects) != Company::Everybody
+}
+
+/// The halves of a batch that failed. Each has other people, so that the search ends with a person, and
+/// nobody waits with one who fails; the items of one person are halved by their places.
+pub fn halves(queues: &Queues, items: &[ItemId]) -> [Vec<ItemId>; 2] {
+    let groups = by_people(queues, items);
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    let mut halves = [Vec::new(), Vec::new()];
+    for (place, (&id, &group)) in items.iter().zip(&groups).enumerate() {
+        let is_second = match count {
+            1 => place >= items.len().div_ceil(2),
+            _ => group >= count.div_ceil(2),
+        };
+        halves[usize::from(is_second)].push(id);
+    }
+    halves
+}
+
+/// The number of each item's group: items that share a person, directly or through others, have the
+/// same. Groups are numbered in the order of their first items.
+fn by_people(queues: &Queues, items: &[ItemId]) -> Vec<usize> {
+    // Which items belong to the same group as an earlier one.
+    let mut parents: Vec<usize> = (0..items.len()).collect();
+    let root = |parents: &[usize], mut place: usize| {
+        while parents[place] != place {
+            place = parents[place];
+        }
+        place
+    };
+    let mut first_of: HashMap<&str, usize> = HashMap::new();
+    for (place, &id) in items.iter().enumerate() {
+        for key in queues.entry(id).into_iter().flat_map(|entry| &entry.item.keys) {
+            let earlier = root(&parents, *first_of.entry(key).or_insert(place));
+            let own = root(&parents, place);
+            parents[earlier.max(own)] = earlier.min(own);
+        }
+    }
+    let mut numbers = HashMap::new();
+    let number = |place| {
+        let next = numbers.len();
+        *numbers.entry(root(&parents, place)).or_insert(next)
+    };
+    (0..items.len()).map(number).collect()
+}
+
+fn company_of(entry: &Entry, suspects: &Suspects) -> Company {
+    match entry.half {
+        Some(half) => Company::Half(half),
+        None if suspects.any(&entry.item.keys) => Company::OwnPerson,
+        None => Company::Everybody,
+    }
 }
 
 struct Composition<'a> {
     queues: &'a Queues,
+    suspects: &'a Suspects,
     room: Room,
     traffic: Traffic,
-    company: usize,
+    company: Company,
     bytes: usize,
     batch: Vec<ItemId>,
     /// Items that wait only for items of this batch.
@@ -68,10 +146,11 @@ struct Composition<'a> {
 
 impl Composition<'_> {
     fn fill(mut self) -> Vec<ItemId> {
-        let (queues, traffic) = (self.queues, self.traffic);
-        let mut ready =
-            queues.ready().iter().copied().take_while(|turn| turn.traffic == traffic).peekable();
-        loop {
+        let ready = self.queues.ready(self.traffic).turns().map(Turn::from);
+        // What else of its own person is ready waits for it.
+        let most = if self.company == Company::OwnPerson { 1 } else { usize::MAX };
+        let mut ready = ready.take(most).peekable();
+        while self.batch.len() < self.room.items {
             let from_ready = ready.peek().copied();
             let next = match (from_ready, self.unlocked.first().copied()) {
                 (Some(ready), Some(unlocked)) => ready.min(unlocked),
@@ -90,12 +169,12 @@ impl Composition<'_> {
         self.batch
     }
 
-    /// Whether an item may travel with the first: both with as many others.
+    /// Whether an item may travel with the first.
     fn fits_the_company(&self, id: ItemId) -> bool {
         self.queues.entry(id).is_some_and(|entry| {
-            entry.company == self.company
-                && !entry.item.barrier
+            !entry.item.barrier
                 && matches!(entry.item.payload, Encoded::Item(_))
+                && company_of(entry, self.suspects) == self.company
         })
     }
 
@@ -103,9 +182,7 @@ impl Composition<'_> {
     fn take(&mut self, id: ItemId) -> bool {
         let Some(entry) = self.queues.entry(id) else { return true };
         let size = entry.item.size();
-        let full = self.batch.len() >= self.room.items.min(self.company)
-            || (!self.batch.is_empty() && self.bytes + size > self.room.bytes);
-        if full {
+        if !self.batch.is_empty() && self.bytes + size > self.room.bytes {
             return false;
         }
         self.bytes += size;
@@ -121,12 +198,11 @@ impl Composition<'_> {
     }
 
     fn unlock(&mut self, id: ItemId) {
-        let Some(turn) = self.queues.turn(id) else { return };
         let Some(entry) = self.queues.entry(id) else { return };
         let ahead = self.ahead.entry(id).or_insert(entry.ahead);
         *ahead = ahead.saturating_sub(1);
-        if *ahead == 0 && entry.state == State::Waiting && turn.traffic == self.traffic {
-            self.unlocked.insert(turn);
+        if *ahead == 0 && entry.state == State::Waiting && entry.traffic == self.traffic {
+            self.unlocked.insert(id.into());
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The courier: takes items, composes requests, and says how each item ended.
 //!
-//! Not here: what it learns from answers ([`answers`]).
+//! Not here: what leaves and when ([`departures`]), what it learns from answers ([`answers`]).
 
 mod answers;
+mod departures;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -10,17 +11,20 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backoff::Jitter;
-use super::batch::{self, Room};
+use super::batch::Room;
 use super::breaker::{Breaker, Gate};
-use super::luggage::{self, Luggage};
 use super::queues::{Item, ItemId, Queues, State};
 use super::rate::Rate;
+use super::slots::Slots;
+use super::suspects::Suspects;
 use crate::clock::Time;
 use crate::destination::customerio::Encoded;
 use crate::destination::customerio::response::ItemError;
 use crate::journal::Seq;
 use crate::spec::Traffic;
 
+/// The classes of traffic; which goes first.
+const CLASSES: [Traffic; 2] = [Traffic::Live, Traffic::Backfill];
 /// How the courier goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct CourierConfig {
@@ -107,14 +111,20 @@ pub struct Standing {
 pub struct Courier {
     config: CourierConfig,
     queues: Queues,
-    flights: HashMap<FlightId, Vec<ItemId>>,
-    /// Of a flight on which several items travel as one: where each of them is.
-    places: HashMap<FlightId, Vec<usize>>,
+    flights: HashMap<FlightId, Flown>,
+    /// How many of them are of a backfill.
+    backfill: usize,
     next_flight: u64,
+    next_half: u64,
     rate: Rate,
+    slots: Slots,
     breaker: Breaker,
+    suspects: Suspects,
     jitter: Jitter,
-    ready_since: Option<Time>,
+    /// By class: since when something of it waits for company.
+    waits_since: [Option<Time>; 2],
+    /// Until when live traffic counts as being there.
+    live_until: Time,
     pause: Option<Pause>,
     /// Until when the credentials are known to be right.
     vouched_until: Option<Time>,
@@ -122,6 +132,17 @@ pub struct Courier {
     settled: VecDeque<Settled>,
     /// The last time that it was told.
     told: Time,
+}
+
+/// What is on its way.
+#[derive(Debug)]
+struct Flown {
+    items: Vec<ItemId>,
+    /// Where several items travel as one: which element each of them is in.
+    places: Option<Vec<usize>>,
+    traffic: Traffic,
+    /// Whether it travels apart because something in it is suspected.
+    is_suspect: bool,
 }
 
 #[derive(Debug)]
@@ -140,12 +161,16 @@ impl Courier {
             config,
             queues: Queues::default(),
             flights: HashMap::new(),
-            places: HashMap::new(),
+            backfill: 0,
             next_flight: 0,
+            next_half: 0,
             rate: Rate::per_second(config.rate),
+            slots: Slots::new(config.concurrency),
             breaker: Breaker::new(jitter.clone()),
+            suspects: Suspects::default(),
             jitter,
-            ready_since: None,
+            waits_since: [None; 2],
+            live_until: Time::default(),
             pause: None,
             vouched_until: None,
             paused_millis: 0,
@@ -156,7 +181,10 @@ impl Courier {
 
     /// Takes an item, behind everything of its keys.
     pub fn push(&mut self, item: Item) {
-        self.queues.push(item, self.config.room.items);
+        if item.first_failed.is_some() || item.tries > 0 {
+            self.suspects.add(&item.keys, self.told);
+        }
+        self.queues.push(item);
     }
 
     /// Takes the next item whose end is known.
@@ -188,6 +216,7 @@ impl Courier {
         }
         self.told = now;
         self.queues.wake(now);
+        self.suspects.forget(now);
         if self.pause.is_some() {
             flights.extend(self.probe(now));
             return flights;
@@ -204,18 +233,8 @@ impl Courier {
         if let Some(pause) = &self.pause {
             return pause.probing.is_none().then_some(pause.next_probe);
         }
-        let wake = self.queues.next_wake();
-        if self.queues.ready().is_empty() || self.flights.len() >= self.slots() {
-            return wake;
-        }
-        let go = match self.breaker.gate(now) {
-            Gate::Probing => return wake,
-            // The probe leaves when everything else has come back.
-            Gate::Probe if !self.flights.is_empty() => return wake,
-            Gate::Open(until) => until,
-            Gate::Closed | Gate::Probe => self.departure(now),
-        };
-        Some(go.max(self.rate.next(now)).min(wake.unwrap_or(Time::NEVER)))
+        let due = CLASSES.iter().filter_map(|traffic| self.due(*traffic, now));
+        due.chain(self.queues.next_wake()).min()
     }
 
     /// Notes that the settlement of a barrier is durable: what is behind it may leave.
@@ -243,37 +262,11 @@ impl Courier {
         items
     }
 
-    fn next_batch(&mut self, now: Time) -> Option<Flight> {
-        loop {
-            let may_fly = match self.breaker.gate(now) {
-                Gate::Closed => self.flights.len() < self.slots(),
-                Gate::Probe => self.flights.is_empty(),
-                Gate::Open(_) | Gate::Probing => false,
-            };
-            if self.queues.ready().is_empty() {
-                self.ready_since = None;
-                return None;
-            }
-            let since = *self.ready_since.get_or_insert(now);
-            let go = since.plus(self.config.linger);
-            if !may_fly || (now < go && !self.is_full()) || self.rate.next(now) > now {
-                return None;
-            }
-            let items = match self.breaker.gate(now) {
-                Gate::Probe => batch::probe(&self.queues),
-                _ => batch::compose(&self.queues, self.config.room),
-            };
-            if self.set_stale_aside(&items, now) {
-                continue;
-            }
-            return self.depart(items, now);
-        }
-    }
-
     /// Waits that were measured by the clock of before must not last until it is that late again.
     fn clock_went_back(&mut self, now: Time) {
         self.queues.wake(Time::NEVER);
-        self.ready_since = self.ready_since.map(|since| since.min(now));
+        self.waits_since = self.waits_since.map(|since| since.map(|since| since.min(now)));
+        self.live_until = self.live_until.min(now.plus(departures::LIVE_FOR));
         self.breaker.clock_went_back(now);
         self.rate.clock_went_back(now);
         if let Some(pause) = &mut self.pause {
@@ -282,71 +275,14 @@ impl Courier {
         }
     }
 
-    /// How many requests may fly, given what is next: a backfill leaves one slot to live traffic.
-    fn slots(&self) -> usize {
-        match self.queues.ready().first().map(|turn| turn.traffic) {
-            Some(Traffic::Backfill) => (self.config.concurrency - 1).max(1),
-            _ => self.config.concurrency,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.queues.ready().len() >= self.config.room.items
-            || self.queues.ready_bytes() >= self.config.room.bytes
-    }
-
-    fn departure(&self, now: Time) -> Time {
-        match self.ready_since {
-            Some(since) if !self.is_full() => since.plus(self.config.linger),
-            _ => now,
-        }
-    }
-
-    /// Items whose verdict has run out are asked about again; answers whether there were any. They
-    /// keep their place until the answer. One that Customer.io may have already is no exception: if
-    /// it has it, the id says so when it comes again; if not, it must not come too late.
-    fn set_stale_aside(&mut self, items: &[ItemId], now: Time) -> bool {
-        let mut any = false;
-        for &id in items {
-            let stale = self
-                .queues
-                .entry(id)
-                .is_some_and(|entry| entry.item.valid_until.is_some_and(|until| until <= now));
-            if stale {
-                self.queues.set_aside(id);
-                self.settled.push_back(Settled { id, fate: Fate::Stale });
-                any = true;
-            }
-        }
-        any
-    }
-
-    fn depart(&mut self, items: Vec<ItemId>, now: Time) -> Option<Flight> {
-        let first = self.queues.entry(*items.first()?)?.item.payload.clone();
-        let id = self.new_flight();
-        let flight = match first {
-            call @ Encoded::Call { .. } => Flight::Call(id, call),
-            Encoded::Item(_) => {
-                let Luggage { payloads, places } = luggage::pack(&self.queues, &items);
-                if payloads.len() < items.len() {
-                    self.places.insert(id, places);
-                }
-                Flight::Batch(id, payloads)
-            }
-        };
-        for &item in &items {
-            self.queues.depart(item);
-        }
-        self.flights.insert(id, items);
-        self.rate.sent(now);
-        self.breaker.departed();
-        self.ready_since = (!self.queues.ready().is_empty()).then_some(now);
-        Some(flight)
-    }
-
     fn new_flight(&mut self) -> FlightId {
-        self.next_flight += 1;
-        FlightId(self.next_flight)
+        let id = self.upcoming_flight();
+        self.next_flight = id.0;
+        id
+    }
+
+    fn upcoming_flight(&self) -> FlightId {
+        FlightId(self.next_flight + 1)
     }
 }
 
@@ -355,5 +291,7 @@ fn is_out(state: State) -> bool {
     matches!(state, State::InFlight | State::Landed)
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

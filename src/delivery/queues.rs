@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::ready::Ready;
 use crate::clock::Time;
 use crate::destination::customerio::Encoded;
 use crate::journal::Seq;
@@ -67,12 +68,24 @@ pub struct Entry {
     pub traffic: Traffic,
     /// What it is doing.
     pub state: State,
-    /// With how many others it may travel; halved when a batch with it fails.
-    pub company: usize,
+    /// With whom it travels since a batch with it failed; `None`: with everybody.
+    pub half: Option<Half>,
+    /// How often it was in a request that failed.
+    pub failures: u32,
     /// How often it was tried alone without success.
     pub tries: u32,
     /// When it was first tried without success, pauses left out.
     pub first_failed: Option<Time>,
+}
+
+/// A half of a batch that failed: its items travel together and with nobody else, until it is known
+/// whose fault it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Half {
+    /// Its number.
+    pub number: u64,
+    /// How many items it has.
+    pub items: usize,
 }
 
 /// What an item is doing.
@@ -90,32 +103,22 @@ pub enum State {
     Aside,
 }
 
-/// The place of an item among those that may travel: live before backfill, then as they were accepted.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Turn {
-    /// The class with which it travels.
-    pub traffic: Traffic,
-    seq: Seq,
-    /// The item.
-    pub id: ItemId,
-}
-
 /// All queues. In each of them what travels as live is ahead of what travels as backfill.
 #[derive(Debug, Default)]
 pub struct Queues {
     entries: BTreeMap<ItemId, Entry>,
     queues: HashMap<Arc<str>, VecDeque<ItemId>>,
-    ready: BTreeSet<Turn>,
+    /// By class; see [`Queues::ready`].
+    ready: [Ready; 2],
     /// How many entries travel as backfill.
     backfill: usize,
     sleeping: BTreeSet<(Time, ItemId)>,
-    ready_bytes: usize,
     bytes: usize,
 }
 
 impl Queues {
     /// Adds an item behind everything that is there.
-    pub fn push(&mut self, item: Item, company: usize) {
+    pub fn push(&mut self, item: Item) {
         let id = item.id;
         let mut ahead = 0;
         for key in &item.keys {
@@ -130,7 +133,8 @@ impl Queues {
             ahead,
             traffic: id.traffic,
             state: State::Waiting,
-            company,
+            half: None,
+            failures: 0,
             tries,
             first_failed,
         };
@@ -164,30 +168,20 @@ impl Queues {
                 .collect();
             for other in ahead {
                 lifted.insert(other);
-                let was_ready = self.turn(other).is_some_and(|turn| self.ready.remove(&turn));
                 let Some(entry) = self.entries.get_mut(&other) else { continue };
+                if self.ready[Traffic::Backfill as usize].remove(&entry.item) {
+                    self.ready[Traffic::Live as usize].insert(&entry.item);
+                }
                 entry.traffic = Traffic::Live;
                 self.backfill -= 1;
                 keys.extend(entry.item.keys.iter().filter(|own| **own != key).cloned());
-                self.ready.extend(self.turn(other).filter(|_| was_ready));
             }
         }
     }
 
-    /// The place of an item among those that may travel.
-    pub fn turn(&self, id: ItemId) -> Option<Turn> {
-        let traffic = self.entries.get(&id)?.traffic;
-        Some(Turn { traffic, seq: id.seq, id })
-    }
-
-    /// The items that may travel now, in order.
-    pub fn ready(&self) -> &BTreeSet<Turn> {
-        &self.ready
-    }
-
-    /// The bytes of the items that may travel now.
-    pub fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+    /// The items that may travel now as that class.
+    pub fn ready(&self, traffic: Traffic) -> &Ready {
+        &self.ready[traffic as usize]
     }
 
     /// The bytes of all items.
@@ -213,6 +207,12 @@ impl Queues {
     /// The item that is `place` behind the head of a key's queue.
     pub fn at(&self, key: &str, place: usize) -> Option<ItemId> {
         self.queues.get(key)?.get(place).copied()
+    }
+
+    /// How many items are in the longest queue that an item is in.
+    pub fn length(&self, id: ItemId) -> usize {
+        let keys = self.entries.get(&id).into_iter().flat_map(|entry| &entry.item.keys);
+        keys.filter_map(|key| self.queues.get(key)).map(VecDeque::len).max().unwrap_or(0)
     }
 
     /// All items of one event.
@@ -338,22 +338,16 @@ impl Queues {
     }
 
     fn leave_state(&mut self, id: ItemId) {
-        let turn = self.turn(id);
         let Some(entry) = self.entries.get(&id) else { return };
-        if turn.is_some_and(|turn| self.ready.remove(&turn)) {
-            self.ready_bytes -= entry.item.size();
-        }
+        self.ready[entry.traffic as usize].remove(&entry.item);
         if let State::Sleeping(until) = entry.state {
             self.sleeping.remove(&(until, id));
         }
     }
 
     fn make_ready(&mut self, id: ItemId) {
-        if let Some(entry) = self.entries.get(&id)
-            && let Some(turn) = self.turn(id)
-            && self.ready.insert(turn)
-        {
-            self.ready_bytes += entry.item.size();
+        if let Some(entry) = self.entries.get(&id) {
+            self.ready[entry.traffic as usize].insert(&entry.item);
         }
     }
 }

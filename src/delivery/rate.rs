@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::spec::Traffic;
 
 /// Requests that may go at once after a quiet time, as a share of a second's.
 const BURST: f64 = 0.1;
@@ -31,9 +32,14 @@ impl Rate {
         Self { interval_us, tolerance_us, due_us: i64::MIN, held_until: None }
     }
 
-    /// When the next request may go; `now` or earlier: at once.
-    pub fn next(&self, now: Time) -> Time {
-        let due_us = self.due_us(now).saturating_sub(self.tolerance_us);
+    /// When the next request of a class may go; `now` or earlier: at once. Half of what may go at once is
+    /// kept for live traffic.
+    pub fn next(&self, now: Time, traffic: Traffic) -> Time {
+        let share = match traffic {
+            Traffic::Live => 1,
+            Traffic::Backfill => 2,
+        };
+        let due_us = self.due_us(now).saturating_sub(self.tolerance_us / share);
         // Rounded up: a request a fraction of a millisecond early would be one too many.
         let paced = Time::from_millis(due_us.saturating_add(999).div_euclid(1000));
         match self.held_until.map(|until| until.min(now.plus(LONGEST_HOLD))) {
@@ -77,7 +83,7 @@ mod tests {
         let mut sent = 0;
         for millis in 0..1000 {
             let now = Time::from_millis(millis);
-            while rate.next(now) <= now {
+            while rate.next(now, Traffic::Live) <= now {
                 rate.sent(now);
                 sent += 1;
             }
@@ -91,12 +97,31 @@ mod tests {
         let now = Time::from_secs(1_000_000);
         rate.sent(now);
         rate.sent(now);
-        assert!(rate.next(now) > now);
+        assert!(rate.next(now, Traffic::Live) > now);
         let earlier = Time::from_secs(999_000);
-        assert!(rate.next(earlier) > earlier);
+        assert!(rate.next(earlier, Traffic::Live) > earlier);
         rate.clock_went_back(earlier);
         let soon = earlier.plus(Duration::from_secs(1));
-        assert!(rate.next(earlier) > earlier && rate.next(soon) <= soon);
+        assert!(
+            rate.next(earlier, Traffic::Live) > earlier && rate.next(soon, Traffic::Live) <= soon
+        );
+    }
+
+    #[test]
+    fn a_backfill_leaves_live_traffic_room_within_the_rate() {
+        let mut rate = Rate::per_second(100);
+        let now = Time::from_secs(10);
+        let mut old = 0;
+        while rate.next(now, Traffic::Backfill) <= now {
+            rate.sent(now);
+            old += 1;
+        }
+        let mut live = 0;
+        while rate.next(now, Traffic::Live) <= now {
+            rate.sent(now);
+            live += 1;
+        }
+        assert_eq!((old, live), (6, 5), "a tenth of a second's, and the one that is due");
     }
 
     #[test]
@@ -105,6 +130,6 @@ mod tests {
         let now = Time::from_secs(10);
         rate.hold(now.plus(Duration::from_secs(3)));
         rate.hold(now.plus(Duration::from_secs(1)));
-        assert_eq!(rate.next(now), now.plus(Duration::from_secs(3)));
+        assert_eq!(rate.next(now, Traffic::Live), now.plus(Duration::from_secs(3)));
     }
 }

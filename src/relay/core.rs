@@ -393,15 +393,15 @@ fn take_back(
     let concerns = |index: u32| part.is_none_or(|part| part == index);
     courier.withdraw(traffic, seq, concerns);
     let flying = courier.flying(traffic, seq);
-    for (index, progress) in event.parts.iter_mut().filter(|(index, _)| concerns(**index)) {
-        progress.open = flying.iter().filter(|item| item.part == *index).count();
+    for progress in event.parts.iter_mut().filter(|progress| concerns(progress.index)) {
+        progress.open = flying.iter().filter(|item| item.part == progress.index).count();
     }
 }
 
 /// The verdict has run out before the event was sent: the guard is asked again, by what it was asked
 /// before. Where the answer needs another event (a mark), all stages run again: answers whether.
 fn judge_again(config: &Config, event: &mut Unsettled, part: u32, now: Time) -> bool {
-    let Some(progress) = event.parts.get_mut(&part) else { return false };
+    let Some(progress) = event.part(part) else { return false };
     let verdict = guard::judge(&config.guard, &progress.case, now);
     match (verdict.action, verdict.drop) {
         (Action::Drop, Some(reason)) => progress.end = Some(Outcome::Dropped(reason)),

@@ -1,6 +1,6 @@
 //! The ledger: what is known about every event that has no end yet.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ pub(super) struct Unsettled {
     pub(super) place: Place,
     pub(super) attempts: Attempts,
     pub(super) origin: Origin,
-    pub(super) parts: HashMap<u32, Progress>,
+    /// In the order of their numbers.
+    pub(super) parts: Vec<Progress>,
     pub(super) keys: BTreeSet<Arc<str>>,
     pub(super) taught: Vec<(FactKey, Option<Fact>)>,
     /// Its place in the order in which events taught.
@@ -46,6 +47,8 @@ pub(super) struct Unsettled {
 /// One part on its way.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Its number among its siblings.
+    pub(super) index: u32,
     /// How many of its siblings before it are the same.
     nth: u32,
     /// What its business key is held by.
@@ -146,7 +149,7 @@ impl Unsettled {
             place: stored.place,
             attempts: stored.attempts.clone(),
             origin: prepared.origin.clone(),
-            parts: HashMap::new(),
+            parts: Vec::new(),
             keys: BTreeSet::new(),
             taught: Vec::new(),
             lesson,
@@ -191,6 +194,7 @@ impl Unsettled {
         let notices = resolved.notices.iter().map(|notice| notice.as_str().to_owned());
         self.trail.notices.extend(notices);
         let progress = Progress {
+            index: part.index,
             nth,
             owner: part.event.fingerprint(),
             open: operations.len(),
@@ -208,20 +212,31 @@ impl Unsettled {
             identity: resolved.identity,
             notices: resolved.notices,
         };
-        self.parts.insert(part.index, progress);
+        let place = self.parts.partition_point(|other| other.index < part.index);
+        // One is what nearly every event has, and thousands of events wait here.
+        self.parts.reserve_exact(1);
+        self.parts.insert(place, progress);
+    }
+
+    /// What is known about a part.
+    pub(super) fn part(&mut self, index: u32) -> Option<&mut Progress> {
+        self.parts.iter_mut().find(|progress| progress.index == index)
     }
 
     /// Notes that a part is parked.
     pub(super) fn park(&mut self, part: &Part, nth: u32, until: Time) {
         self.add(part, nth, Resolved::default(), Vec::new());
-        if let Some(progress) = self.parts.get_mut(&part.index) {
+        if let Some(progress) = self.part(part.index) {
             progress.parked_until = Some(until);
         }
     }
 
     /// Notes how an operation ended.
     pub(super) fn end_operation(&mut self, part: u32, op: u32, fate: Fate) {
-        let Some(progress) = self.parts.get_mut(&part) else { return };
+        let parts = &mut self.parts;
+        let Some(progress) = parts.iter_mut().find(|progress| progress.index == part) else {
+            return;
+        };
         progress.open = progress.open.saturating_sub(1);
         let name = progress.operations.get(op as usize).copied().unwrap_or_default();
         let mut reject = |code: DeadCode, message: String, detail: Value| {
@@ -271,7 +286,7 @@ impl Unsettled {
 
     /// Whether nothing of it is on its way any more.
     pub(super) fn is_over(&self) -> bool {
-        self.parts.values().all(|progress| progress.open == 0)
+        self.parts.iter().all(|progress| progress.open == 0)
     }
 
     /// The business keys that it gives up by ending as it does: who waits for days, was dropped or
@@ -283,16 +298,16 @@ impl Unsettled {
                 || progress.rejected_as.is_some()
                 || !matches!(progress.end, Some(Outcome::Delivered))
         };
-        let parts = self.parts.values().filter(gives_up).filter(|_| !retried);
+        let parts = self.parts.iter().filter(gives_up).filter(|_| !retried);
         parts.filter_map(|progress| progress.holds.clone()).collect()
     }
 
     /// The change that ends it here, one way or the other.
     pub(super) fn conclude(mut self, seq: Seq, now: Time) -> (Change, Report) {
-        let parked = self.parts.values().filter_map(|progress| progress.parked_until).min();
+        let parked = self.parts.iter().filter_map(|progress| progress.parked_until).min();
         let postponed = self.postponed.take().or_else(|| {
             parked.map(|due| Postponed {
-                why: if self.parts.values().any(|part| part.is_held) {
+                why: if self.parts.iter().any(|part| part.is_held) {
                     Why::Held
                 } else {
                     Why::Parked
@@ -311,7 +326,7 @@ impl Unsettled {
 
     /// The anonymous ids that it is held for.
     fn held_for(&self) -> impl Iterator<Item = String> {
-        let held = self.parts.values().filter(|progress| progress.is_held);
+        let held = self.parts.iter().filter(|progress| progress.is_held);
         held.filter_map(|progress| progress.subject.anonymous.clone())
     }
 
@@ -338,12 +353,10 @@ impl Unsettled {
         };
         let mut attempts = self.attempts;
         attempts.holds.clear();
-        let mut progresses: Vec<_> = self.parts.iter().collect();
-        progresses.sort_unstable_by_key(|(index, _)| **index);
-        for (&index, progress) in progresses {
+        for progress in &self.parts {
             if progress.is_done(postponed.why) {
                 let (what, nth) = (what(&progress.case), progress.nth);
-                attempts.done.push(DonePart { index, what, nth });
+                attempts.done.push(DonePart { index: progress.index, what, nth });
             } else if postponed.why == Why::Retry {
                 attempts.holds.extend(progress.held());
             }
@@ -384,10 +397,7 @@ impl Unsettled {
 
     /// What was decided about the parts, for the report.
     fn decided(&self) -> Vec<Decided> {
-        let mut parts: Vec<Decided> =
-            self.parts.iter().map(|(index, progress)| progress.decided(*index)).collect();
-        parts.sort_unstable_by_key(|part| part.index);
-        parts
+        self.parts.iter().map(Progress::decided).collect()
     }
 
     /// One outcome for all parts: a dead letter counts more than a delivery, a delivery more than a
@@ -396,10 +406,7 @@ impl Unsettled {
         if let Some(ended) = self.ended.take() {
             return ended;
         }
-        let mut parts: Vec<_> = self.parts.iter_mut().collect();
-        parts.sort_unstable_by_key(|(index, _)| **index);
-        let mut ends: Vec<Outcome> =
-            parts.into_iter().map(|(index, progress)| progress.outcome(*index)).collect();
+        let mut ends: Vec<Outcome> = self.parts.iter_mut().map(Progress::outcome).collect();
         ends.sort_by_key(|end| match end {
             Outcome::DeadLettered(_) => 0,
             Outcome::Delivered => 1,
@@ -429,7 +436,7 @@ impl Progress {
         Some(Held { key: key.0.clone(), owner: self.owner.ulid().to_string() })
     }
 
-    fn decided(&self, index: u32) -> Decided {
+    fn decided(&self) -> Decided {
         let (outcome, reason) = match (&self.rejected_as, self.parked_until, &self.end) {
             (Some((code, _)), ..) => ("dead_lettered", code.as_str().to_owned()),
             (None, Some(_), _) if self.is_held => ("held", String::new()),
@@ -438,7 +445,7 @@ impl Progress {
             (None, None, _) => ("", String::new()),
         };
         Decided {
-            index,
+            index: self.index,
             subject: self.subject.clone(),
             identity: self.identity,
             notices: self.notices.clone(),
@@ -449,10 +456,10 @@ impl Progress {
         }
     }
 
-    fn outcome(&mut self, index: u32) -> Outcome {
+    fn outcome(&mut self) -> Outcome {
         match self.rejected_as.take() {
             Some((code, message)) => {
-                let detail = json!({"part": index, "operations": self.rejected});
+                let detail = json!({"part": self.index, "operations": self.rejected});
                 let letter = DeadLetter::new(code, Stage::Delivery, message);
                 Outcome::DeadLettered(letter.with_detail(detail))
             }

@@ -16,27 +16,50 @@ use crate::spec::Traffic;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events per job of a script thread.
 const CHUNK: usize = 64;
-/// Events of a class without an end that are held in memory; the rest waits on disk.
-const IN_MEMORY: usize = 20_000;
-/// Bytes of them, of both classes; a backfill stops at half of it.
-const BYTES_IN_MEMORY: usize = 64 << 20;
+/// Bytes of events without an end that are held in memory, of both classes; a backfill stops at half of
+/// it.
+const BYTES_IN_MEMORY: usize = 32 << 20;
+/// So long after the last of it, live traffic counts as being there.
+const LIVE_FOR: Duration = Duration::from_secs(1);
 
 /// Where reading stands, and what has been read and is not prepared yet.
 #[derive(Default)]
 pub(super) struct Feed {
-    pub(super) live: Option<Seq>,
-    pub(super) backfill: Option<Seq>,
+    live: Lane,
+    /// A backfill, and what was out of line and is due: order matters within a class only, and neither may
+    /// keep live traffic waiting.
+    backfill: Lane,
+    /// Until when live traffic counts as being there.
+    live_until: Time,
     /// When deferred events are to be looked for.
     pub(super) look_at: Time,
     /// After a failure, when the journal is asked again.
     retry_at: Time,
-    /// Events that were read and could not be handed on.
-    kept: Vec<Stored>,
+    /// Events that were read and could not be handed on, and as what.
+    kept: Option<(Traffic, Vec<Stored>)>,
     /// Whether the journal has a note of an event that is tried alone.
     noted: bool,
+}
+
+/// What of a class is at the script threads, or behind them and waits for what was read before it.
+#[derive(Default)]
+struct Lane {
+    /// The last event that was read from the queue.
+    read: Option<Seq>,
     next_ticket: u64,
     next_admitted: u64,
     waiting: BTreeMap<u64, Done>,
+}
+
+impl Lane {
+    /// Takes what is to be admitted next, if it is prepared.
+    fn next(&mut self) -> Option<Done> {
+        self.waiting.remove(&self.next_admitted)
+    }
+
+    fn outstanding(&self) -> usize {
+        usize::try_from(self.next_ticket - self.next_admitted).unwrap_or(usize::MAX)
+    }
 }
 
 impl Feed {
@@ -58,7 +81,14 @@ impl Feed {
     }
 
     fn outstanding(&self) -> usize {
-        usize::try_from(self.next_ticket - self.next_admitted).unwrap_or(usize::MAX)
+        self.live.outstanding() + self.backfill.outstanding()
+    }
+
+    fn lane(&mut self, traffic: Traffic) -> &mut Lane {
+        match traffic {
+            Traffic::Live => &mut self.live,
+            Traffic::Backfill => &mut self.backfill,
+        }
     }
 }
 
@@ -69,48 +99,69 @@ impl Driver {
         if self.feed.rests(now) {
             return Ok(());
         }
-        if !self.feed.kept.is_empty() {
-            let kept = std::mem::take(&mut self.feed.kept);
-            self.dispatch(kept)?;
+        if let Some((traffic, kept)) = self.feed.kept.take() {
+            self.dispatch(traffic, kept)?;
         }
         if self.careful == 0 {
             self.end_careful_mode()?;
         }
         let max = if self.careful > 0 { 1 } else { CHUNK };
-        while self.has_room(Traffic::Live) {
-            let live = self.relay.journal.read(Traffic::Live, self.feed.live, max)?;
-            self.feed.live = live.last().map(|event| event.seq).or(self.feed.live);
-            let mut any = self.dispatch(live)?;
-            if self.feed.look_at <= now && self.has_room(Traffic::Backfill) {
+        let mut any = true;
+        while any {
+            any = false;
+            if self.has_room(Traffic::Live, now) {
+                let live = self.relay.journal.read(Traffic::Live, self.feed.live.read, max)?;
+                self.feed.live.read = live.last().map(|event| event.seq).or(self.feed.live.read);
+                if !live.is_empty() {
+                    self.feed.live_until = now.plus(LIVE_FOR);
+                }
+                any = self.dispatch(Traffic::Live, live)?;
+            }
+            if self.feed.look_at <= now && self.has_room(Traffic::Backfill, now) {
                 let due = self.relay.journal.take_due(now, max)?;
                 if due.is_empty() {
                     self.feed.look_at = self.relay.journal.next_due()?.unwrap_or(Time::NEVER);
                 }
-                any |= self.dispatch(due)?;
+                any |= self.dispatch(Traffic::Backfill, due)?;
             }
-            if !any && self.has_room(Traffic::Backfill) {
-                let old = self.relay.journal.read(Traffic::Backfill, self.feed.backfill, max)?;
-                self.feed.backfill = old.last().map(|event| event.seq).or(self.feed.backfill);
-                any = self.dispatch(old)?;
-            }
-            if !any {
-                return self.end_careful_mode();
+            if !any && self.has_room(Traffic::Backfill, now) {
+                let read = self.feed.backfill.read;
+                let old = self.relay.journal.read(Traffic::Backfill, read, max)?;
+                self.feed.backfill.read = old.last().map(|event| event.seq).or(read);
+                any = self.dispatch(Traffic::Backfill, old)?;
             }
         }
-        Ok(())
+        match self.has_room(Traffic::Live, now) {
+            true => self.end_careful_mode(),
+            false => Ok(()),
+        }
     }
 
-    fn has_room(&self, traffic: Traffic) -> bool {
-        let share = if traffic == Traffic::Backfill { 2 } else { 1 };
-        let most = if self.careful > 0 { 1 } else { self.most_jobs / share };
-        self.feed.outstanding() < most
+    /// Whether more of a class may be read. A backfill has one job at the script threads at a time while
+    /// live traffic is there, so that this one finds a thread that is free, and half of them otherwise.
+    fn has_room(&self, traffic: Traffic, now: Time) -> bool {
+        let (jobs, bytes) = match traffic {
+            Traffic::Live => (self.most_jobs, BYTES_IN_MEMORY),
+            Traffic::Backfill if now < self.feed.live_until => (1, BYTES_IN_MEMORY / 2),
+            Traffic::Backfill => (self.most_jobs / 2, BYTES_IN_MEMORY / 2),
+        };
+        let outstanding = match (self.careful, traffic) {
+            (0, Traffic::Live) => self.feed.live.outstanding(),
+            (0, Traffic::Backfill) => self.feed.backfill.outstanding(),
+            _ => self.feed.outstanding(),
+        };
+        outstanding < if self.careful > 0 { 1 } else { jobs }
             // What has ended and cannot be written takes as much room as what has not.
-            && self.core.unsettled(traffic) + self.core.unwritten() < IN_MEMORY
-            && self.core.bytes() < BYTES_IN_MEMORY / share
+            && self.core.unsettled(traffic) + self.core.unwritten() < self.most_unsettled
+            && self.core.bytes() < bytes
     }
 
     /// Hands events to the script threads; answers whether there were any.
-    fn dispatch(&mut self, mut events: Vec<Stored>) -> Result<bool, JournalError> {
+    fn dispatch(
+        &mut self,
+        traffic: Traffic,
+        mut events: Vec<Stored>,
+    ) -> Result<bool, JournalError> {
         if events.is_empty() {
             return Ok(false);
         }
@@ -118,7 +169,7 @@ impl Driver {
             let seq = events.first().map(|event| event.seq);
             if let Err(error) = self.relay.journal.note_trying(seq) {
                 // Nobody reads them a second time.
-                self.feed.kept = events;
+                self.feed.kept = Some((traffic, events));
                 return Err(error);
             }
             self.careful -= 1;
@@ -129,8 +180,9 @@ impl Driver {
             }
         }
         events.shrink_to_fit();
-        let job = Job { ticket: self.feed.next_ticket, events };
-        self.feed.next_ticket += 1;
+        let lane = self.feed.lane(traffic);
+        let job = Job { traffic, ticket: lane.next_ticket, events };
+        lane.next_ticket += 1;
         match &self.jobs {
             Some(jobs) if jobs.send(job).is_ok() => Ok(true),
             _ => Err(JournalError::Failed("the script threads are gone".into())),
@@ -172,7 +224,7 @@ impl Driver {
 
     /// Puts prepared events back into the order of acceptance and admits them.
     pub(super) fn prepared(&mut self, done: Done) {
-        self.feed.waiting.insert(done.ticket, done);
+        self.feed.lane(done.traffic).waiting.insert(done.ticket, done);
         self.admit_waiting();
         // What it survived is not to be blamed when somebody kills the process now. A note that cannot
         // be taken back is taken back with the next one.
@@ -189,14 +241,16 @@ impl Driver {
         if self.feed.rests(now) {
             return;
         }
-        while let Some(mut done) = self.feed.waiting.remove(&self.feed.next_admitted) {
-            if let Err(error) = self.admit(&mut done, now) {
-                self.feed.failed(&error, now);
-                self.feed.waiting.insert(self.feed.next_admitted, done);
-                return;
+        for traffic in [Traffic::Live, Traffic::Backfill] {
+            while let Some(mut done) = self.feed.lane(traffic).next() {
+                if let Err(error) = self.admit(&mut done, now) {
+                    self.feed.failed(&error, now);
+                    self.feed.lane(traffic).waiting.insert(done.ticket, done);
+                    return;
+                }
+                self.feed.lane(traffic).next_admitted += 1;
+                done.go_home();
             }
-            self.feed.next_admitted += 1;
-            done.go_home();
         }
     }
 

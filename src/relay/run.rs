@@ -28,6 +28,9 @@ use crate::transform::trial::Trial;
 
 /// Jobs that wait for or at script threads, for each thread.
 const JOBS_PER_THREAD: usize = 3;
+/// Events of a class without an end that are held in memory are as many as two rounds of full requests
+/// can carry, and at most this many; the rest waits on disk.
+const IN_MEMORY: usize = 20_000;
 /// Commits on their way at a time; what ends meanwhile goes into the next one.
 const COMMITS: usize = 2;
 /// An event is to blame when the process went down with it so often in a row: once may be a power
@@ -157,6 +160,8 @@ impl Relay {
         )?;
         let opened = self.journal.opened();
         let careful = if opened.clean || opened.pending.total() == 0 { 0 } else { CAREFUL };
+        let CourierConfig { concurrency, room, .. } = self.courier;
+        let most_unsettled = concurrency.saturating_mul(room.items * 2).min(IN_MEMORY);
         let driver = Driver {
             relay: self,
             core,
@@ -165,6 +170,7 @@ impl Relay {
             jobs: Some(jobs),
             feed: Feed::default(),
             most_jobs: threads * JOBS_PER_THREAD,
+            most_unsettled,
             careful,
             suspect: opened.trying.filter(|_| opened.tried >= CRASHES),
             failed_commits: BTreeMap::new(),
@@ -187,6 +193,7 @@ pub(super) struct Driver {
     pub(super) jobs: Option<Sender<Job>>,
     pub(super) feed: Feed,
     pub(super) most_jobs: usize,
+    pub(super) most_unsettled: usize,
     pub(super) careful: usize,
     /// The event that brought the process down again and again.
     pub(super) suspect: Option<Seq>,

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::journal::Stored;
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::pipeline::{Origin, Prepared, prepare};
-use crate::spec::Arrival;
+use crate::spec::{Arrival, Traffic};
 use crate::transform::trial::Trial;
 use crate::transform::{Bundle, Runner};
 
@@ -23,14 +23,16 @@ const STACK: usize = 16 * 1024 * 1024;
 /// Events that were accepted longer ago say nothing about new scripts.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// Events to prepare, with a number by which they are put back into order.
+/// Events to prepare, with a number by which those of a class are put back into order.
 pub(super) struct Job {
+    pub(super) traffic: Traffic,
     pub(super) ticket: u64,
     pub(super) events: Vec<Stored>,
 }
 
 /// The same events, prepared.
 pub(super) struct Done {
+    pub(super) traffic: Traffic,
     pub(super) ticket: u64,
     pub(super) events: Vec<(Stored, Prepared)>,
     /// How many of them were admitted.
@@ -100,7 +102,8 @@ fn work(workshop: &Workshop, mut runner: Runner, jobs: &Mutex<Receiver<Job>>, do
             .map(|stored| prepare_one(workshop, &mut runner, stored))
             .inspect(|(_, prepared)| note(workshop, prepared))
             .collect();
-        done(Done { ticket: job.ticket, events, admitted: 0, home: home.clone() });
+        let Job { traffic, ticket, .. } = job;
+        done(Done { traffic, ticket, events, admitted: 0, home: home.clone() });
     }
 }
 

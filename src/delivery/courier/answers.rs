@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Courier, Fate, Flight, FlightId, Pause, Settled, is_out};
+use super::{Courier, Fate, Flight, FlightId, Flown, Pause, Settled, is_out};
 use crate::clock::Time;
-use crate::delivery::queues::{Entry, ItemId};
+use crate::delivery::batch;
+use crate::delivery::queues::{Entry, Half, ItemId};
 use crate::destination::customerio::response::{Answer, ItemError};
+use crate::spec::Traffic;
 
 /// After this long, a failing person's events are put out of line.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// With so many items waiting behind it, a failing one goes out of line at once: memory is for those who
+/// can be delivered.
+const CROWD: usize = 1000;
 /// How long after a probe a refusal is not the credentials' fault.
 const VOUCHED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How often a pause is probed.
@@ -25,25 +30,27 @@ impl Courier {
         if self.pause.as_ref().is_some_and(|pause| pause.probing == Some(id)) {
             return self.probe_answered(&answer, now);
         }
-        let Some(items) = self.flights.remove(&id) else { return };
-        let places = self.places.remove(&id);
+        let Some(Flown { items, places, traffic, is_suspect }) = self.flights.remove(&id) else {
+            return;
+        };
+        self.backfill -= usize::from(traffic == Traffic::Backfill);
         match answer {
             Answer::Accepted { rejected } => {
-                self.breaker.succeeded();
+                self.dealt_with(id);
                 match places {
                     None => self.land(&items, rejected),
                     Some(places) => self.land_together(&items, &places, &rejected),
                 }
             }
             Answer::Refused { status, message } => {
-                self.breaker.succeeded();
+                self.dealt_with(id);
                 let (reason, field) = ("refused".into(), String::new());
                 let error = ItemError { index: 0, reason, field, message };
-                self.split_or(&items, Fate::Rejected(error, status));
+                self.split_or(&items, Fate::Rejected(error, status), now);
             }
             Answer::TooLarge => {
-                self.breaker.succeeded();
-                self.split_or(&items, Fate::TooLarge);
+                self.dealt_with(id);
+                self.split_or(&items, Fate::TooLarge, now);
             }
             Answer::Unauthorized { status } => {
                 self.breaker.answered();
@@ -60,15 +67,26 @@ impl Courier {
             Answer::TryAgain { status: Some(429), retry_after, .. } => {
                 self.breaker.answered();
                 self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
+                self.slots.overrun(self.upcoming_flight());
                 self.return_all(&items);
             }
             Answer::TryAgain { status, retry_after, .. } => {
                 if let Some(after) = retry_after {
                     self.rate.hold(now.plus(after));
                 }
+                // What is suspected has most probably failed by itself.
+                if !is_suspect {
+                    self.slots.failed(id, self.upcoming_flight());
+                }
                 self.try_again(&items, status, now);
             }
         }
+    }
+
+    /// The request reached Customer.io and was dealt with, whatever the answer.
+    fn dealt_with(&mut self, id: FlightId) {
+        self.breaker.succeeded();
+        self.slots.answered(id);
     }
 
     /// Every item that is not listed is accepted; the last error of an item counts.
@@ -76,13 +94,17 @@ impl Courier {
         let mut errors: HashMap<usize, ItemError> =
             rejected.into_iter().map(|error| (error.index, error)).collect();
         for (index, &id) in items.iter().enumerate() {
-            match errors.remove(&index) {
-                Some(error) => self.settle(id, Fate::Rejected(error, 207)),
-                None if self.queues.entry(id).is_some_and(|entry| entry.item.barrier) => {
-                    self.queues.landed(id);
-                    self.settled.push_back(Settled { id, fate: Fate::DeliveredBarrier });
-                }
-                None => self.settle(id, Fate::Delivered),
+            if let Some(error) = errors.remove(&index) {
+                self.settle(id, Fate::Rejected(error, 207));
+                continue;
+            }
+            let Some(entry) = self.queues.entry(id) else { continue };
+            self.suspects.clear(&entry.item.keys);
+            if entry.item.barrier {
+                self.queues.landed(id);
+                self.settled.push_back(Settled { id, fate: Fate::DeliveredBarrier });
+            } else {
+                self.settle(id, Fate::Delivered);
             }
         }
     }
@@ -92,11 +114,12 @@ impl Courier {
     fn land_together(&mut self, items: &[ItemId], places: &[usize], rejected: &[ItemError]) {
         let mut errors = Vec::new();
         let mut landed = Vec::new();
+        let mut unclear = Vec::new();
         for (&id, &place) in items.iter().zip(places) {
             let error = rejected.iter().rfind(|error| error.index == place);
             let is_alone = places.iter().filter(|other| **other == place).count() == 1;
             match error {
-                Some(_) if !is_alone => self.queues.came_back(id, None, |entry| entry.company = 1),
+                Some(_) if !is_alone => unclear.push(id),
                 error => {
                     errors.extend(
                         error.map(|error| ItemError { index: landed.len(), ..error.clone() }),
@@ -106,6 +129,9 @@ impl Courier {
             }
         }
         self.land(&landed, errors);
+        for id in unclear {
+            self.travels_with(&[id]);
+        }
     }
 
     fn settle(&mut self, id: ItemId, fate: Fate) {
@@ -113,19 +139,45 @@ impl Courier {
         self.settled.push_back(Settled { id, fate });
     }
 
-    /// A batch that was refused as a whole is halved until the culprit is alone.
-    fn split_or(&mut self, items: &[ItemId], fate: Fate) {
+    /// A batch that was refused as a whole is halved until the culprit is alone. Whose it was is
+    /// suspected from then on: the next one may be as bad.
+    fn split_or(&mut self, items: &[ItemId], fate: Fate, now: Time) {
         match items {
             [] => {}
-            [one] => self.settle(*one, fate),
+            [one] => {
+                self.suspect(*one, now);
+                self.settle(*one, fate);
+            }
             _ => self.halve(items),
         }
     }
 
+    /// A batch failed as a whole: it goes again in halves, at once.
     fn halve(&mut self, items: &[ItemId]) {
-        let company = (items.len() / 2).max(1);
+        let first = items.first().and_then(|first| self.queues.entry(*first));
+        if let Some(traffic) = first.map(|entry| entry.traffic) {
+            self.waits_since[traffic as usize] = Some(Time::default());
+        }
+        for half in batch::halves(&self.queues, items) {
+            self.travels_with(&half);
+        }
+    }
+
+    /// Lets items of a batch that failed travel together and with nobody else.
+    fn travels_with(&mut self, items: &[ItemId]) {
+        self.next_half += 1;
+        let half = Half { number: self.next_half, items: items.len() };
         for &id in items {
-            self.queues.came_back(id, None, |entry| entry.company = company);
+            self.queues.came_back(id, None, |entry| {
+                entry.half = Some(half);
+                entry.failures += 1;
+            });
+        }
+    }
+
+    fn suspect(&mut self, id: ItemId, now: Time) {
+        if let Some(entry) = self.queues.entry(id) {
+            self.suspects.add(&entry.item.keys, now);
         }
     }
 
@@ -145,7 +197,8 @@ impl Courier {
                 // An outage is nobody's fault, and uses up nobody's budget. If it is the item's after
                 // all, the next probe is another one.
                 let until = now.plus(self.jitter.wait(SHORT_WAIT));
-                self.queues.came_back(*one, Some(until), |entry| entry.company = 1);
+                self.travels_with(&[*one]);
+                self.queues.came_back(*one, Some(until), |_| {});
             }
             [one] => self.back_off(*one, status, now),
             _ => self.halve(items),
@@ -157,6 +210,8 @@ impl Courier {
         let at = self.without_pauses(now);
         let mut tries = 0;
         let mut first = at;
+        self.suspect(id, now);
+        self.travels_with(&[id]);
         self.queues.came_back(id, None, |entry: &mut Entry| {
             entry.tries += 1;
             tries = entry.tries;
@@ -166,7 +221,7 @@ impl Courier {
             return self.settle(id, Fate::Expired);
         }
         let wait = self.jitter.wait(tries);
-        if at.since(first) < PATIENCE {
+        if at.since(first) < PATIENCE && self.queues.length(id) < CROWD {
             self.queues.came_back(id, Some(now.plus(wait)), |_| {});
             return;
         }

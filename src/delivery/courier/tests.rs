@@ -589,9 +589,9 @@ fn thousands_of_events_behind_one_are_found_in_one_go() {
     let mut queues = Queues::default();
     let count = 40_000;
     for seq in 0..count {
-        queues.push(item(seq, &["u", "a"]), 100);
+        queues.push(item(seq, &["u", "a"]));
     }
-    queues.push(item(count, &["v"]), 100);
+    queues.push(item(count, &["v"]));
     let behind = queues.behind(id(1));
     assert_eq!(behind.len() as u64, count - 1);
     assert!(!behind.contains(&id(0)) && !behind.contains(&id(count)));
