@@ -41,7 +41,19 @@ pub fn bound(tries: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever the seed and however often: within a bound that never shrinks, nor passes the cap.
+        #[test]
+        fn every_wait_is_within_a_bound_that_grows(seed: u64, tries: u32) {
+            prop_assert!(Jitter::seeded(seed).wait(tries) <= bound(tries));
+            prop_assert!(bound(tries) <= bound(tries.saturating_add(1)));
+            prop_assert!((BASE..=CAP).contains(&bound(tries)));
+        }
+    }
 
     #[test]
     fn waits_grow_up_to_the_cap_and_never_beyond_their_bound() {

@@ -126,6 +126,8 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(secs: i64) -> Time {
@@ -174,6 +176,72 @@ mod tests {
             now = until;
             breaker.departed();
             breaker.failed(now);
+        }
+    }
+
+    /// What happens to a breaker.
+    #[derive(Clone, Copy, Debug)]
+    enum Happens {
+        Failure,
+        Success,
+        Neither,
+        Departure,
+        Millis(i64),
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        prop_oneof![
+            5 => Just(Happens::Failure),
+            2 => Just(Happens::Success),
+            1 => Just(Happens::Neither),
+            3 => Just(Happens::Departure),
+            3 => (1_i64..20_000).prop_map(Happens::Millis),
+        ]
+    }
+
+    proptest! {
+        /// It opens by a failure only, one of several, never longer than the cap and not forever; and any
+        /// answer closes it.
+        #[test]
+        fn whatever_happens_it_opens_by_failures_and_closes_by_an_answer(
+            seed: u64,
+            history in prop::collection::vec(happens(), 0..300),
+        ) {
+            let mut breaker = Breaker::new(Jitter::seeded(seed));
+            let mut now = at(1_000_000);
+            let mut in_a_row = 0;
+            for happens in history {
+                let before = breaker.gate(now);
+                match happens {
+                    Happens::Failure => {
+                        in_a_row += 1;
+                        prop_assert_eq!(breaker.failed(now), breaker.gate(now) != Gate::Closed);
+                        if before == Gate::Closed && breaker.gate(now) != Gate::Closed {
+                            prop_assert!(in_a_row > 1, "one failure never opens it");
+                        }
+                    }
+                    Happens::Success | Happens::Neither => {
+                        match happens {
+                            Happens::Success => breaker.succeeded(),
+                            _ => breaker.answered(),
+                        }
+                        in_a_row = if matches!(happens, Happens::Success) { 0 } else { in_a_row };
+                        prop_assert_eq!(breaker.gate(now), Gate::Closed);
+                    }
+                    // Whoever drives it sends only what it lets fly.
+                    Happens::Departure if before == Gate::Closed || before == Gate::Probe => {
+                        breaker.departed();
+                        let expected = if before == Gate::Probe { Gate::Probing } else { before };
+                        prop_assert_eq!(breaker.gate(now), expected, "one probe at a time");
+                    }
+                    Happens::Departure => {}
+                    Happens::Millis(millis) => now = Time::from_millis(now.millis() + millis),
+                }
+                if let Gate::Open(until) = breaker.gate(now) {
+                    prop_assert!(now < until && until.since(now) <= LONGEST_WAIT);
+                    prop_assert_eq!(breaker.gate(until), Gate::Probe);
+                }
+            }
         }
     }
 }

@@ -54,7 +54,8 @@ pub struct Core {
     config: Arc<Config>,
     facts: Facts,
     courier: Courier,
-    ledger: HashMap<Seq, Unsettled>,
+    /// Boxed: a table of thousands has as much room again for those to come.
+    ledger: HashMap<Seq, Box<Unsettled>>,
     /// How many of the ledger's events are of a backfill.
     backfill: usize,
     line: Line,
@@ -197,7 +198,7 @@ impl Core {
         } else {
             self.line.unblock(stored.seq);
             self.backfill += usize::from(traffic == Traffic::Backfill);
-            self.ledger.insert(stored.seq, event);
+            self.ledger.insert(stored.seq, Box::new(event));
         }
         Ok(())
     }
@@ -322,7 +323,7 @@ impl Core {
                 && let Some(event) = self.ledger.remove(&seq)
             {
                 self.backfill -= usize::from(traffic == Traffic::Backfill);
-                self.conclude(seq, event, now);
+                self.conclude(seq, *event, now);
             }
         }
     }

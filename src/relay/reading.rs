@@ -19,6 +19,8 @@ const CHUNK: usize = 64;
 /// Bytes of events without an end that are held in memory, of both classes; a backfill stops at half of
 /// it.
 const BYTES_IN_MEMORY: usize = 32 << 20;
+/// The longest that a backfill rests between two jobs.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 /// So long after the last of it, live traffic counts as being there.
 const LIVE_FOR: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,8 @@ pub(super) struct Feed {
     backfill: Lane,
     /// Until when live traffic counts as being there.
     live_until: Time,
+    /// Until when a backfill rests, while it does.
+    rests_until: Time,
     /// When deferred events are to be looked for.
     pub(super) look_at: Time,
     /// After a failure, when the journal is asked again.
@@ -46,6 +50,8 @@ pub(super) struct Feed {
 struct Lane {
     /// The last event that was read from the queue.
     read: Option<Seq>,
+    /// When the last job went to the script threads.
+    sent_at: Time,
     next_ticket: u64,
     next_admitted: u64,
     waiting: BTreeMap<u64, Done>,
@@ -64,8 +70,9 @@ impl Lane {
 
 impl Feed {
     /// When there is something to look for, after a failure not at once.
-    pub(super) fn next_look(&self) -> Time {
-        self.look_at.max(self.retry_at)
+    pub(super) fn next_look(&self, now: Time) -> Time {
+        let look = self.look_at.max(self.retry_at);
+        if self.backfill_rests(now) { look.min(self.rests_until) } else { look }
     }
 
     /// The journal could not be read: what it is asked next waits a moment.
@@ -74,10 +81,17 @@ impl Feed {
         self.retry_at = now.plus(RETRY_AFTER);
     }
 
-    /// Whether a failure is so fresh that trying again would be spinning; a clock that was set back
-    /// does not count.
+    /// Whether a failure is so fresh that trying again would be spinning.
     fn rests(&self, now: Time) -> bool {
-        now < self.retry_at && self.retry_at <= now.plus(RETRY_AFTER)
+        is_ahead(self.retry_at, now, RETRY_AFTER)
+    }
+
+    fn live_is_there(&self, now: Time) -> bool {
+        is_ahead(self.live_until, now, LIVE_FOR)
+    }
+
+    fn backfill_rests(&self, now: Time) -> bool {
+        is_ahead(self.rests_until, now, LONGEST_REST)
     }
 
     fn outstanding(&self) -> usize {
@@ -90,6 +104,12 @@ impl Feed {
             Traffic::Backfill => &mut self.backfill,
         }
     }
+}
+
+/// Whether a time is still to come, and no further than it was set: a clock that was set back does not
+/// count.
+fn is_ahead(at: Time, now: Time, furthest: Duration) -> bool {
+    now < at && at <= now.plus(furthest)
 }
 
 impl Driver {
@@ -137,12 +157,14 @@ impl Driver {
         }
     }
 
-    /// Whether more of a class may be read. A backfill has one job at the script threads at a time while
-    /// live traffic is there, so that this one finds a thread that is free, and half of them otherwise.
+    /// Whether more of a class may be read. While live traffic is there, a backfill has one job at the
+    /// script threads at a time, so that this one finds a thread that is free, and rests in between as
+    /// long as that took: half of the time, and less where others are at work too.
     fn has_room(&self, traffic: Traffic, now: Time) -> bool {
         let (jobs, bytes) = match traffic {
             Traffic::Live => (self.most_jobs, BYTES_IN_MEMORY),
-            Traffic::Backfill if now < self.feed.live_until => (1, BYTES_IN_MEMORY / 2),
+            Traffic::Backfill if self.feed.backfill_rests(now) => return false,
+            Traffic::Backfill if self.feed.live_is_there(now) => (1, BYTES_IN_MEMORY / 2),
             Traffic::Backfill => (self.most_jobs / 2, BYTES_IN_MEMORY / 2),
         };
         let outstanding = match (self.careful, traffic) {
@@ -162,6 +184,7 @@ impl Driver {
         traffic: Traffic,
         mut events: Vec<Stored>,
     ) -> Result<bool, JournalError> {
+        let now = self.relay.clock.now();
         if events.is_empty() {
             return Ok(false);
         }
@@ -183,6 +206,7 @@ impl Driver {
         let lane = self.feed.lane(traffic);
         let job = Job { traffic, ticket: lane.next_ticket, events };
         lane.next_ticket += 1;
+        lane.sent_at = now;
         match &self.jobs {
             Some(jobs) if jobs.send(job).is_ok() => Ok(true),
             _ => Err(JournalError::Failed("the script threads are gone".into())),
@@ -224,8 +248,13 @@ impl Driver {
 
     /// Puts prepared events back into the order of acceptance and admits them.
     pub(super) fn prepared(&mut self, done: Done) {
-        self.feed.lane(done.traffic).waiting.insert(done.ticket, done);
+        let (now, traffic) = (self.relay.clock.now(), done.traffic);
+        let took = now.since(self.feed.lane(traffic).sent_at).min(LONGEST_REST);
+        self.feed.lane(traffic).waiting.insert(done.ticket, done);
         self.admit_waiting();
+        if traffic == Traffic::Backfill && self.feed.live_is_there(now) {
+            self.feed.rests_until = now.plus(took);
+        }
         // What it survived is not to be blamed when somebody kills the process now. A note that cannot
         // be taken back is taken back with the next one.
         if self.feed.noted

@@ -241,7 +241,7 @@ impl Driver {
 
     /// How long nothing needs to be done unless something happens.
     fn next_look(&self, now: Time) -> Duration {
-        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.feed.next_look());
+        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.feed.next_look(now));
         due.since(now).clamp(Duration::from_millis(1), HEARTBEAT)
     }
 
