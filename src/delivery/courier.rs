@@ -25,6 +25,7 @@ use crate::spec::Traffic;
 
 /// The classes of traffic; which goes first.
 const CLASSES: [Traffic; 2] = [Traffic::Live, Traffic::Backfill];
+
 /// How the courier goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct CourierConfig {

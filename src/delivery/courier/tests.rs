@@ -652,3 +652,141 @@ fn identifies_that_were_refused_as_one_are_judged_one_by_one() {
     }
     assert!(matches!(ends[..], [(1, Fate::Rejected(..)), (2, Fate::Delivered)]), "{ends:?}");
 }
+
+/// Lets a courier send until nothing is left to send at `now`; answers the requests.
+fn drive(
+    courier: &mut Courier,
+    now: Time,
+    answer: impl Fn(&[String]) -> Answer,
+) -> Vec<Vec<String>> {
+    let mut requests = Vec::new();
+    loop {
+        let flights = courier.poll(now);
+        if flights.is_empty() {
+            return requests;
+        }
+        for flight in flights {
+            let (id, items) = batch(&flight);
+            courier.answer(id, answer(&items), now);
+            requests.push(items);
+        }
+    }
+}
+
+#[test]
+fn a_failed_batch_is_halved_by_people_and_who_failed_travels_alone_from_then_on() {
+    let room = Room { items: 64, bytes: 100_000 };
+    let mut courier = Courier::new(CourierConfig { room, ..config() });
+    // Odd ones are of one person, all others of somebody each.
+    let person = |seq: u64| if seq % 2 == 1 { "hot".into() } else { seq.to_string() };
+    (0..32).for_each(|seq| courier.push(item(seq, &[&person(seq)])));
+    let fails = |items: &[String]| {
+        let hot = items.iter().any(|item| item.parse::<u64>().unwrap() % 2 == 1);
+        if hot { broken(500) } else { ok() }
+    };
+    let requests = drive(&mut courier, at(0), fails);
+    let with_innocents = requests.iter().filter(|items| {
+        let hot = items.iter().filter(|item| item.parse::<u64>().unwrap() % 2 == 1).count();
+        hot > 0 && hot < items.len()
+    });
+    assert!(with_innocents.count() <= 5, "17 people are 5 halvings: {requests:?}");
+    assert_eq!(fates(&mut courier).len(), 16, "everybody else's are delivered");
+
+    // Its first one arrives; the second is refused for good. The next ones come with others.
+    let due = courier.next_due(at(0)).unwrap();
+    let refused = Answer::Refused { status: 400, message: String::new() };
+    drive(&mut courier, due, |items| match items.contains(&"3".into()) {
+        true => refused.clone(),
+        false => ok(),
+    });
+    assert_eq!(courier.standing(due).items, 0);
+    for (seq, key) in [(40, "a"), (41, "hot"), (42, "b"), (43, "hot")] {
+        courier.push(item(seq, &[key]));
+    }
+    let requests = drive(&mut courier, due, |_| ok());
+    assert_eq!(requests.len(), 1, "they were delivered since: {requests:?}");
+
+    courier.push(Item { tries: 1, ..item(50, &["hot"]) });
+    for (seq, key) in [(51, "a"), (52, "hot"), (53, "b")] {
+        courier.push(item(seq, &[key]));
+    }
+    assert_eq!(drive(&mut courier, due, |_| ok()), [["50", "52"], ["51", "53"]]);
+}
+
+#[test]
+fn with_a_crowd_behind_it_a_failing_item_goes_out_of_line_at_once() {
+    for (behind, is_postponed) in [(10, false), (1000, true)] {
+        let mut courier = Courier::new(config());
+        courier.push(item(5000, &["other"]));
+        drive(&mut courier, at(0), |_| ok());
+        (1..=behind).for_each(|seq| courier.push(item(seq, &["hot"])));
+        drive(&mut courier, at(1), |_| broken(500));
+        let postponed = fates(&mut courier)
+            .iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Postponed { .. }))
+            .count() as u64;
+        assert_eq!(postponed, if is_postponed { behind } else { 0 }, "{behind}");
+    }
+}
+
+#[test]
+fn live_traffic_waits_for_company_beside_a_full_backfill_and_leaves_it_a_quarter() {
+    let config = CourierConfig {
+        concurrency: 8,
+        linger: Duration::from_millis(25),
+        room: Room { items: 1, bytes: 1000 },
+        ..config()
+    };
+    let mut courier = Courier::new(config);
+    courier.push(item(100, &["live"]));
+    assert_eq!(courier.poll(at(0)).len(), 1, "it is full by itself");
+    for seq in 1..=20 {
+        courier.push(of_backfill(seq, &[&seq.to_string()]));
+    }
+    assert_eq!(courier.poll(at(1)).len(), 2, "live traffic is there");
+    assert_eq!(courier.poll(at(2000)).len(), 4, "it was not for a second: all but one slot");
+
+    let room = Room { items: 4, bytes: 1000 };
+    let mut courier = Courier::new(CourierConfig { room, ..config });
+    for seq in 1..=4 {
+        courier.push(of_backfill(seq, &[&seq.to_string()]));
+    }
+    courier.push(item(100, &["live"]));
+    assert_eq!(batch(&courier.poll(at(0))[0]).1, ["1", "2", "3", "4"]);
+    assert_eq!(courier.next_due(at(0)), Some(at(25)));
+    assert_eq!(batch(&courier.poll(at(25))[0]).1, ["100"]);
+}
+
+#[test]
+fn what_may_not_travel_with_a_batch_does_not_wait_for_company_again() {
+    let mut courier = Courier::new(CourierConfig { linger: Duration::from_millis(25), ..config() });
+    courier.push(Item { barrier: true, ..item(1, &["a"]) });
+    courier.push(item(2, &["b"]));
+    assert!(courier.poll(at(0)).is_empty());
+    let sent: Vec<_> = courier.poll(at(25)).iter().map(|flight| batch(flight).1).collect();
+    assert_eq!(sent, [["1"], ["2"]]);
+}
+
+#[test]
+fn after_a_429_one_request_tries_before_the_others() {
+    let room = Room { items: 1, bytes: 1000 };
+    let mut courier = Courier::new(CourierConfig { room, ..config() });
+    (1..=9).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let busy = Answer::TryAgain {
+        status: Some(429),
+        retry_after: Some(Duration::from_secs(5)),
+        unknown_fate: false,
+    };
+    for flight in courier.poll(at(0)) {
+        courier.answer(batch(&flight).0, busy.clone(), at(0));
+    }
+    for window in 1..4 {
+        let now = at(window * 5000);
+        let flights = courier.poll(now);
+        assert_eq!(flights.len(), 1, "one a window");
+        courier.answer(batch(&flights[0]).0, busy.clone(), now);
+    }
+    let flights = courier.poll(at(20_000));
+    courier.answer(batch(&flights[0]).0, ok(), at(20_000));
+    assert_eq!(courier.poll(at(20_000)).len(), 2, "one more with each answer");
+}
