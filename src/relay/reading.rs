@@ -16,8 +16,7 @@ use crate::spec::Traffic;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events per job of a script thread.
 const CHUNK: usize = 64;
-/// Bytes of events without an end that are held in memory, of both classes; a backfill stops at half of
-/// it.
+/// Bytes of events without an end that are held in memory, of both classes.
 const BYTES_IN_MEMORY: usize = 32 << 20;
 /// The longest that a backfill rests between two jobs.
 const LONGEST_REST: Duration = Duration::from_millis(100);
@@ -137,7 +136,9 @@ impl Driver {
                 }
                 any = self.dispatch(Traffic::Live, live)?;
             }
-            if self.feed.look_at <= now && self.has_room(Traffic::Backfill, now) {
+            // What is due may be of either class.
+            let may_hold = self.may_hold(Traffic::Live) && self.has_room(Traffic::Backfill, now);
+            if self.feed.look_at <= now && may_hold {
                 let due = self.relay.journal.take_due(now, max)?;
                 if due.is_empty() {
                     self.feed.look_at = self.relay.journal.next_due()?.unwrap_or(Time::NEVER);
@@ -161,21 +162,26 @@ impl Driver {
     /// script threads at a time, so that this one finds a thread that is free, and rests in between as
     /// long as that took: half of the time, and less where others are at work too.
     fn has_room(&self, traffic: Traffic, now: Time) -> bool {
-        let (jobs, bytes) = match traffic {
-            Traffic::Live => (self.most_jobs, BYTES_IN_MEMORY),
+        let jobs = match traffic {
+            Traffic::Live => self.most_jobs,
             Traffic::Backfill if self.feed.backfill_rests(now) => return false,
-            Traffic::Backfill if self.feed.live_is_there(now) => (1, BYTES_IN_MEMORY / 2),
-            Traffic::Backfill => (self.most_jobs / 2, BYTES_IN_MEMORY / 2),
+            Traffic::Backfill if self.feed.live_is_there(now) => 1,
+            Traffic::Backfill => self.most_jobs / 2,
         };
         let outstanding = match (self.careful, traffic) {
             (0, Traffic::Live) => self.feed.live.outstanding(),
             (0, Traffic::Backfill) => self.feed.backfill.outstanding(),
             _ => self.feed.outstanding(),
         };
-        outstanding < if self.careful > 0 { 1 } else { jobs }
-            // What has ended and cannot be written takes as much room as what has not.
-            && self.core.unsettled(traffic) + self.core.unwritten() < self.most_unsettled
-            && self.core.bytes() < bytes
+        outstanding < if self.careful > 0 { 1 } else { jobs } && self.may_hold(traffic)
+    }
+
+    /// Whether memory has room for more of a class; a backfill stops at half of the bytes.
+    fn may_hold(&self, traffic: Traffic) -> bool {
+        let share = if traffic == Traffic::Backfill { 2 } else { 1 };
+        // What has ended and cannot be written takes as much room as what has not.
+        self.core.unsettled(traffic) + self.core.unwritten() < self.most_unsettled
+            && self.core.bytes() < BYTES_IN_MEMORY / share
     }
 
     /// Hands events to the script threads; answers whether there were any.
