@@ -25,6 +25,16 @@ pub(super) struct Offline {
     pub(super) unset: Vec<String>,
 }
 
+impl Offline {
+    /// How the configuration is called in what a command prints.
+    pub(super) fn name(&self) -> String {
+        match &self.file {
+            Some(file) => file.display().to_string(),
+            None => "built-in defaults (no segue.toml here)".into(),
+        }
+    }
+}
+
 /// Reads `file`, or `segue.toml` where that exists, or takes the defaults. Variables that are not
 /// set are no error.
 ///

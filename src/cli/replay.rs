@@ -143,7 +143,7 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
         planner.finish()
     })?;
     progress.finish_and_clear();
-    Ok(plan)
+    Ok(plan.made_with(offline.name(), source))
 }
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {

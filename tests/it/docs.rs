@@ -4,6 +4,8 @@
 mod commands;
 mod examples;
 pub mod markdown;
+mod migration;
+mod served;
 mod shell;
 mod tables;
 

@@ -90,12 +90,13 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
         &json!({ "input": { "type": "odd" }, "expect": { "outcome": "delivered" } }),
     );
     write(desk.path(), "dead.json", &json!({ "type": "odd" }));
+    write(desk.path(), "empty.json", &json!([]));
     std::fs::create_dir_all(desk.path().join("empty/lib")).unwrap();
     std::fs::write(desk.path().join("empty/lib/shop.rhai"), "fn price(x) { x }\n").unwrap();
     std::fs::create_dir(desk.path().join("broken")).unwrap();
     std::fs::write(desk.path().join("broken/00_a.rhai"), "fn on_track(event, ctx) {").unwrap();
     #[rustfmt::skip]
-    let table: [(&str, &[&str], i32, &str); 11] = [
+    let table: [(&str, &[&str], i32, &str); 12] = [
         ("the command that runs it again", &["test", "bad.test.json", "--transforms", "transforms"], 1, "again: segue test bad.test.json --transforms transforms\n"),
         ("a folder without scripts", &["check", "empty", "--deny-warnings"], 1, "there is no script in empty"),
         ("a fixture fails", &["test", "bad.test.json"], 1, "0 passed, 1 failed"),
@@ -104,6 +105,7 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
         ("scripts that do not compile", &["test", "bad.test.json", "--transforms", "broken"], 2, "00_a.rhai"),
         ("the same, checked", &["check", "broken"], 1, "00_a.rhai"),
         ("a dead letter explained", &["explain", "dead.json"], 1, "unknown_type"),
+        ("nothing explained", &["explain", "empty.json"], 2, "empty.json holds no event"),
         ("no such source", &["explain", "dead.json", "--source", "nope"], 2, "there are segment, rudderstack"),
         ("a bad time", &["replay", "dead.json", "--at", "noon"], 2, "is no time"),
         ("a missing configuration", &["config", "--config", "none.toml"], 2, "none.toml"),
@@ -155,6 +157,50 @@ fn a_pager_that_closes_early_changes_no_verdict() {
     ];
     for (args, code) in table {
         assert_eq!(unread(desk.path(), args), (code, String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn events_that_cannot_be_mapped_are_a_finding_and_the_others_are_mapped() {
+    let desk = desk();
+    let table = [("odd", 1), ("identify", 0)];
+    for (call, code) in table {
+        let events = format!(
+            "{{\"type\":\"{call}\",\"userId\":\"u\"}}\n{{\"type\":\"identify\",\"userId\":\"u\"}}\n"
+        );
+        std::fs::write(desk.path().join("events.ndjson"), events).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
+        let events = std::fs::File::open(desk.path().join("events.ndjson")).unwrap();
+        let output = command.arg("map").stdin(events).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1]["requests"].is_array(), "{text}");
+    }
+}
+
+#[test]
+fn a_replay_says_which_configuration_and_source_it_plans_with() {
+    let desk = desk();
+    let config = "destination = \"emulator\"\n[[source]]\nname = \"web\"\n[[source]]\nname = \"shop\"\nkind = \"rudderstack\"\n";
+    std::fs::write(desk.path().join("mine.toml"), config).unwrap();
+    let replay = ["replay", "fixtures/payloads/last_week.ndjson", "--transforms", "transforms"];
+    let with = ["--config", "mine.toml", "--source", "shop"];
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 3] = [
+        (&[], "planned with built-in defaults (no segue.toml here), as of source segment"),
+        (&with, "planned with mine.toml, as of source shop"),
+        (&["--config", "mine.toml", "--source", "shop", "--against", "none"], "planned with mine.toml, as of source shop"),
+    ];
+    for (more, says) in table {
+        let plan = segue(desk.path(), &[&replay, more].concat()).out;
+        assert!(plan.contains(says), "{more:?}: {plan}");
+        let plan = segue(desk.path(), &[&replay, more, &["--json"]].concat()).out;
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        assert!(says.ends_with(plan["source"].as_str().unwrap()), "{more:?}: {plan}");
+        assert!(says.contains(plan["configuration"].as_str().unwrap()), "{more:?}: {plan}");
     }
 }
 

@@ -91,9 +91,12 @@ pub(super) fn run(args: &ReplayArgs, against: &str) -> anyhow::Result<ExitCode> 
     let mut said = if args.json {
         let mut shown = serde_json::to_value(&comparison)?;
         shown["failed_on"] = json!(failed);
+        shown["configuration"] = json!(offline.name());
+        shown["source"] = json!(source);
         format!("{}\n", serde_json::to_string_pretty(&shown)?)
     } else {
-        text(&comparison, against)
+        let made_with = format!("planned with {}, as of source {source}\n", offline.name());
+        made_with + &text(&comparison, against)
     };
     if !args.json && !failed.is_empty() {
         let kinds: Vec<String> =

@@ -79,6 +79,10 @@ pub(super) struct Plan {
     warnings: Counts,
     /// The scripts.
     bundle: String,
+    /// The configuration, as it was found.
+    configuration: String,
+    /// The source that they were taken for.
+    source: String,
 }
 
 /// The people that something would be sent for.
@@ -330,6 +334,11 @@ impl<'a> Planner<'a> {
 }
 
 impl Plan {
+    /// The plan with what it was made with: the configuration, as it was found, and the source.
+    pub(super) fn made_with(self, configuration: String, source: String) -> Self {
+        Self { configuration, source, ..self }
+    }
+
     /// How many events there are.
     pub(super) fn events(&self) -> u64 {
         self.events
@@ -337,8 +346,10 @@ impl Plan {
 
     /// The plan for a terminal.
     pub(super) fn text(&self) -> String {
+        let Self { events, bundle, configuration, source, .. } = self;
         let mut text = String::new();
-        let _ = writeln!(text, "{} events, scripts {}; nothing was sent", self.events, self.bundle);
+        let _ = writeln!(text, "{events} events, scripts {bundle}; nothing was sent");
+        let _ = writeln!(text, "planned with {configuration}, as of source {source}");
         let mut table = |title: &str, counts: &Counts| {
             if counts.is_empty() {
                 return;

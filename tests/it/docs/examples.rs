@@ -1,9 +1,8 @@
 //! What the documents show is what happens: configurations are read, scripts run, events arrive.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use segue::clock::Time;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::PAGES;
 use super::markdown::{Page, root};
+use super::served::Served;
 use super::shell;
 use crate::support::{eventually, http};
 
@@ -140,6 +140,14 @@ fn the_stage_of_the_readme_does_what_its_fixture_says() {
 }
 
 #[test]
+fn with_the_stage_of_the_readme_all_fixtures_of_the_repository_pass() {
+    let (files, _) = stage_of_the_readme();
+    let bundle = Bundle::from_files(files).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    let passed = suite::check_bundle(&Config::demo(), &bundle, &root().join("fixtures"));
+    assert!(passed.clone().is_ok_and(|passed| passed > 40), "{passed:?}");
+}
+
+#[test]
 fn the_schema_of_the_readme_is_a_contract_without_a_warning() {
     let blocks = Page::read("README.md").blocks_of("json");
     let schema = blocks.into_iter().find(|block| block.contains("\"on_violation\"")).unwrap();
@@ -190,6 +198,7 @@ fn the_change_over_drops_what_the_native_destination_delivered_and_nothing_else(
     let fixture = json!({
         "clock": "2026-12-01T09:30:00Z",
         "steps": [
+            step("0", "2026-11-30T08:59:59Z", json!({"outcome": "delivered"})),
             step("1", "2026-12-01T08:59:59Z", json!({"outcome": "dropped", "reason": "before_change"})),
             step("2", "2026-12-01T09:00:00Z", json!({"outcome": "delivered"})),
         ],
@@ -197,50 +206,17 @@ fn the_change_over_drops_what_the_native_destination_delivered_and_nothing_else(
     passes(with_first_stage("00_change", script), &fixture.to_string());
 }
 
-/// `segue serve` in a process of its own, with what it printed.
-struct Demonstration {
-    child: Child,
-    printed: String,
-}
-
-impl Demonstration {
-    /// Starts it on free ports, with the scripts of the repository; waits for what to try.
-    fn start(folder: &Path) -> Self {
-        let config = folder.join("segue.toml");
-        let transforms = root().join("transforms");
-        let text = format!(
-            "listen = \"127.0.0.1:0\"\ndestination = \"emulator\"\ntransforms = {transforms:?}\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n[[source]]\nname = \"segment\"\n[[source]]\nname = \"rudderstack\"\nkind = \"rudderstack\"\n"
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_segue"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut printed = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !printed.contains("curl") {
-            assert_ne!(lines.read_line(&mut printed).unwrap(), 0, "it ended early: {printed}");
-        }
-        Self { child, printed }
-    }
-
-    /// The address behind a word of what it printed.
-    fn address(&self, before: &str) -> String {
-        let rest = self.printed.split_once(before).unwrap_or_else(|| panic!("{}", self.printed)).1;
-        let start = rest.find("http://").unwrap();
-        rest[start..].split_whitespace().next().unwrap().trim_end_matches(':').to_owned()
-    }
-}
-
-impl Drop for Demonstration {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// `segue serve` on free ports, with the scripts of the repository, once it has said what to try.
+fn demonstration(folder: &Path) -> Served {
+    let config = folder.join("segue.toml");
+    let transforms = root().join("transforms");
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\ndestination = \"emulator\"\ntransforms = {transforms:?}\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[[source]]\nname = \"segment\"\n[[source]]\nname = \"rudderstack\"\nkind = \"rudderstack\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_segue"));
+    Served::start(serve.args(["serve", "--config"]).arg(&config), "curl")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +224,7 @@ async fn the_line_of_the_readme_is_the_printed_one_and_its_event_arrives_as_show
     let page = Page::read("README.md");
     let curl = page.blocks_of("sh").into_iter().find(|block| block.starts_with("curl")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let demonstration = Demonstration::start(folder.path());
+    let demonstration = demonstration(folder.path());
     let url = demonstration.address("takes events");
     let shown =
         page.blocks_of("text").into_iter().find(|block| block.starts_with("Segue ")).unwrap();
