@@ -68,7 +68,7 @@ struct ListArgs {
     operator: OperatorArgs,
 }
 
-/// Show one dead letter with its payload.
+/// Show one dead letter with its payload. Exits with 1 when there is none of this number.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  segue dead-letters show 1042")]
 struct ShowArgs {
@@ -178,6 +178,7 @@ fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let desk = Desk(operator::reach(&args.operator)?);
     let letter = desk.letter(args.seq)?;
     desk.leave()?;
+    let Some(letter) = letter else { return unknown(args.seq, out) };
     if args.operator.json {
         stdout::json_line(out, &letter)?;
     } else {
@@ -201,6 +202,9 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         let originals = desk.chosen(&request)?;
         desk.leave()?;
+        if let (Some(seq), []) = (args.seq, originals.as_slice()) {
+            return unknown(seq, out);
+        }
         return rehearsal::report(&args.operator, originals, out);
     }
     let done = match args.rate {
@@ -209,6 +213,9 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     };
     let later = matches!(desk.0, Reach::Folder(_));
     desk.leave()?;
+    if let (Some(seq), 0) = (args.seq, done.redriven) {
+        return unknown(seq, out);
+    }
     if args.operator.json {
         stdout::json_line(out, &done)?;
         return Ok(ExitCode::SUCCESS);
@@ -222,6 +229,12 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         writeln!(out, "It goes on when Segue starts.")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that there is none of this number, or none that could go back: nothing known is a finding.
+fn unknown(seq: u64, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    writeln!(out, "{}", AdminError::NoSuchDeadLetter(seq))?;
+    Ok(ExitCode::from(1))
 }
 
 impl WhichArgs {
@@ -256,10 +269,13 @@ impl Desk {
         }
     }
 
-    fn letter(&self, seq: u64) -> anyhow::Result<Letter> {
+    fn letter(&self, seq: u64) -> anyhow::Result<Option<Letter>> {
         match &self.0 {
-            Reach::Folder(journal) => Ok(dead_letters::show(journal, seq)?),
-            Reach::Server(server) => server.get(&format!("/api/dead-letters/{seq}"), &[]),
+            Reach::Folder(journal) => match dead_letters::show(journal, seq) {
+                Err(AdminError::NoSuchDeadLetter(_)) => Ok(None),
+                found => Ok(Some(found?)),
+            },
+            Reach::Server(server) => server.find(&format!("/api/dead-letters/{seq}")),
         }
     }
 

@@ -85,6 +85,9 @@ fn execute(args: &ExplainArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
             bail!("the sender would be answered {} {code}: {error}", status.as_u16());
         }
     };
+    if explained.is_empty() {
+        bail!("{} holds no event: it is a list or a batch without one", args.file.display());
+    }
     if args.json {
         stdout::json_page(out, &json!({ "events": explained }))?;
     } else {

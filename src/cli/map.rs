@@ -62,8 +62,8 @@ impl fmt::Debug for MapArgs {
     }
 }
 
-/// Runs the command until stdin ends. An event that cannot be mapped is a line of the output, not a
-/// failure of the command.
+/// Runs the command until stdin ends. An event that cannot be mapped is a line of the output; others are
+/// mapped all the same, and the command exits with 1.
 ///
 /// # Errors
 /// Empty credentials, or stdin or stdout fail.
@@ -71,17 +71,19 @@ pub fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
     let mapper = Mapper::new(args)?;
     let stdin = std::io::stdin().lock();
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut refused = false;
     for line in stdin.split(b'\n') {
         let line = line.context("stdin cannot be read")?;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let result = mapper.map(line.into(), SystemClock.now());
+        refused |= matches!(result, Line::Error { .. });
         serde_json::to_writer(&mut stdout, &result).context("stdout cannot be written")?;
         stdout.write_all(b"\n").context("stdout cannot be written")?;
     }
     stdout.flush().context("stdout cannot be written")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(refused)))
 }
 
 struct Mapper {

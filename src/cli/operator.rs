@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -111,6 +113,14 @@ impl Server {
         self.send(self.http.get(self.address(path, query)))
     }
 
+    /// Asks for something that may not be there; `None`: the server knows nothing of it.
+    pub(super) fn find<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        match self.exchange(self.http.get(self.address(path, &[])))? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => read(status, &body).map(Some),
+        }
+    }
+
     /// Tells to do something.
     pub(super) fn post<T: DeserializeOwned>(
         &self,
@@ -168,25 +178,34 @@ impl Server {
     }
 
     fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let (status, body) = self.exchange(request)?;
+        read(status, &body)
+    }
+
+    fn exchange(&self, request: reqwest::RequestBuilder) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let (status, body) = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let answer = request.send().await?;
             let status = answer.status();
             anyhow::Ok((status, answer.bytes().await?))
-        })?;
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .context("the server's answer cannot be read: is it of another version?");
-        }
-        Err(complaint(status, &body))
+        })
     }
 }
 
+/// What a server answers.
+fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> anyhow::Result<T> {
+    if status.is_success() {
+        return serde_json::from_slice(body)
+            .context("the server's answer cannot be read: is it of another version?");
+    }
+    Err(complaint(status, body))
+}
+
 /// What a server says that refuses.
-fn complaint(status: reqwest::StatusCode, body: &[u8]) -> anyhow::Error {
+fn complaint(status: StatusCode, body: &[u8]) -> anyhow::Error {
     let said: Value = serde_json::from_slice(body).unwrap_or_default();
     match said.get("message").and_then(Value::as_str) {
         Some(message) => anyhow!("{message}"),

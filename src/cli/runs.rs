@@ -76,11 +76,18 @@ fn sum(counts: &BTreeMap<String, u64>) -> u64 {
 }
 
 fn table(runs: &[Run]) -> Table {
-    let mut table =
-        Table::new(&["RUN", "ACCEPTED", "DELIVERED", "DROPPED", "DEAD LETTERS", "PENDING"]);
+    let mut table = Table::new(&[
+        "RUN",
+        "ACCEPTED",
+        "REDRIVEN",
+        "DELIVERED",
+        "DROPPED",
+        "DEAD LETTERS",
+        "PENDING",
+    ]);
     for run in runs {
-        let counts =
-            [run.accepted, run.delivered, sum(&run.dropped), sum(&run.dead_lettered), run.pending];
+        let (dropped, dead) = (sum(&run.dropped), sum(&run.dead_lettered));
+        let counts = [run.accepted, run.redriven, run.delivered, dropped, dead, run.pending];
         let cells = std::iter::once(printable(&run.name));
         table.add(cells.chain(counts.map(|count| count.to_string())).collect());
     }
@@ -124,7 +131,8 @@ mod tests {
     fn a_replay_is_told_with_its_reasons() {
         let run = Run {
             name: "january".into(),
-            accepted: 10,
+            accepted: 9,
+            redriven: 1,
             delivered: 6,
             dropped: BTreeMap::from([("duplicate".into(), 1)]),
             dead_lettered: BTreeMap::from([("rejected".into(), 1)]),
@@ -133,10 +141,12 @@ mod tests {
         };
         assert_eq!(
             text(&run),
-            "replay january\n         10  accepted\n          6  delivered\n          \
+            "replay january\n          9  accepted\n          1  redriven\n          6  delivered\n          \
              1  dropped duplicate\n          1  dead_lettered rejected\n          \
              2  pending: parked, or on their way\n"
         );
-        assert!(table(&[run]).to_string().contains("january"));
+        let row = "january  9         1         6          1        1             2";
+        let table = table(&[run]).to_string();
+        assert!(table.contains(row), "{table}");
     }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use super::operator::{self, OperatorArgs, Reach};
 use super::stdout;
 use super::table::Table;
-use crate::admin::story::{self, Chapter, Story, USUAL};
+use crate::admin::story::{self, Chapter, LONGEST, Story, USUAL};
 
 /// Say what happened to a message, or to a person's events.
 ///
@@ -23,7 +23,7 @@ pub struct WhyArgs {
     /// A message id, a person's or anonymous id, or the name of a replay.
     #[arg(value_name = "MESSAGE|PERSON|REPLAY")]
     of: String,
-    /// At most so many events, the newest.
+    /// At most so many events, the newest; 1000 is the most.
     #[arg(long, value_name = "N", default_value_t = USUAL)]
     limit: usize,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) fn execute(args: &WhyArgs, out: &mut dyn Write) -> anyhow::Result<Exi
     if args.operator.json {
         story.events.iter().try_for_each(|event| stdout::json_line(out, event))?;
     } else {
-        write_story(&story, out)?;
+        write_story(&story, args.limit.clamp(1, LONGEST), out)?;
     }
     Ok(if story.events.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
@@ -62,14 +62,14 @@ fn ask(args: &WhyArgs) -> anyhow::Result<Story> {
     }
 }
 
-fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write_story(story: &Story, limit: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     if story.events.is_empty() {
         writeln!(
             out,
             "Nothing is known of {:?}. It never came, is a copy of an earlier event, or is forgotten.",
             story.of
         )?;
-        return write_incomplete(story, out);
+        return write_incomplete(story, limit, out);
     }
     let mut table = Table::new(&[
         "SETTLED", "SOURCE", "EVENT", "MESSAGE", "PERSON", "CLASS", "ACTION", "OUTCOME", "ANSWER",
@@ -107,12 +107,20 @@ fn write_story(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
     if story.events.last().is_some_and(|event| event.outcome == "dead_lettered") {
         writeln!(out, "\nWhy it could not be sent: segue dead-letters list, then show SEQ")?;
     }
-    write_incomplete(story, out)
+    write_incomplete(story, limit, out)
 }
 
-fn write_incomplete(story: &Story, out: &mut dyn Write) -> anyhow::Result<()> {
-    if story.incomplete {
-        writeln!(out, "\nNot everything that waits was looked through: there is too much of it.")?;
+/// Says what is not shown: of what ended and of what waits.
+fn write_incomplete(story: &Story, limit: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    if story.events.len() >= limit {
+        let most =
+            if limit < LONGEST { "there may be more: --limit N" } else { "no more are shown" };
+        writeln!(out, "\n{} events are shown; {most}", story.events.len())?;
+    } else if story.incomplete {
+        writeln!(
+            out,
+            "\nMore events wait than were looked through: ask again when fewer do (segue status)."
+        )?;
     }
     Ok(())
 }

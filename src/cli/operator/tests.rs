@@ -203,10 +203,36 @@ async fn a_dead_letter_is_found_understood_mended_and_sent_by_commands() {
     assert_eq!(outcomes, ["dead_lettered", "delivered"]);
     let person = segue("why", "u-1", &at).await.unwrap().text;
     assert!(person.contains("delivered"), "{person}");
-    let nobody = segue("why", "nobody", &at).await.unwrap();
-    assert_eq!(format!("{:?}", nobody.code), format!("{:?}", ExitCode::from(1)));
-    assert!(nobody.text.contains("Nothing is known"), "{}", nobody.text);
+    let newest = segue("why", "m-1 --limit 1", &at).await.unwrap().text;
+    assert!(newest.contains("1 events are shown; there may be more: --limit N"), "{newest}");
     server.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_nothing_is_known_the_exit_code_says_so_with_a_server_and_without() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let server = Segue::start(&folder).await;
+    let data = data(&folder);
+    let at = ["--data-dir", data.as_str()];
+    #[rustfmt::skip]
+    let table = [
+        ("why", "nobody", "Nothing is known"),
+        ("runs", "never", "No replay of the name"),
+        ("dead-letters", "show 99", "there is no dead letter 99"),
+        ("dead-letters", "redrive 99", "there is no dead letter 99"),
+        ("dead-letters", "redrive 99 --dry-run", "there is no dead letter 99"),
+    ];
+    let check = async || {
+        for (name, words, says) in table {
+            let said = segue(name, words, &at).await.unwrap();
+            assert_eq!(format!("{:?}", said.code), format!("{:?}", ExitCode::from(1)), "{words}");
+            assert!(said.text.contains(says), "{name} {words}: {}", said.text);
+        }
+    };
+    check().await;
+    server.app.stop().await;
+    check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
