@@ -12,7 +12,7 @@ use crate::outcome::DeadCode;
 pub enum AdminError {
     /// No such address.
     #[error(
-        "nothing is served at this path; there are /metrics, /health, /api/status, /api/dead-letters, /api/recorded, /api/original, /api/tap, /api/why, /api/config and /api/reload"
+        "nothing is served at this path; there are /metrics, /health, /api/status, /api/dead-letters, /api/recorded, /api/original, /api/tap, /api/why, /api/runs, /api/data-health, /api/contracts, /api/config and /api/reload"
     )]
     NotFound,
     /// The address exists, the method does not.

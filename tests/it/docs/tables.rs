@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regex::Regex;
+use segue::admin::AdminError;
 use segue::clock::Time;
 use segue::config::{Config, SourceConfig};
 use segue::contract::{self, Kind};
@@ -277,6 +278,21 @@ fn every_metric_is_in_the_readme() {
 
     assert!(known.len() > 20, "{known:?}");
     assert_eq!(Page::read("README.md").codes("metrics"), known);
+}
+
+#[test]
+fn every_path_for_operators_is_in_the_readme_and_in_the_answer_at_another() {
+    let known = found_in_code("src/admin/http.rs", r#"\("(/(?:api|metrics|health)[a-z/-]*[a-z])"#);
+    assert!(known.len() > 10, "{known:?}");
+    let documented: BTreeSet<String> =
+        codes_in(&Page::read("README.md").text).into_iter().collect();
+    let missing: Vec<&String> = known.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in the README: {missing:?}");
+    let said = AdminError::NotFound.to_string();
+    for path in known.iter().filter(|path| path.starts_with("/api")) {
+        let resource = path.split('/').take(3).collect::<Vec<_>>().join("/");
+        assert!(said.contains(&resource), "{resource} is not in {said:?}");
+    }
 }
 
 #[test]
