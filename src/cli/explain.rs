@@ -82,7 +82,8 @@ fn execute(args: &ExplainArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
                 stdout::json_line(out, &json!({ "refused": refused }))?;
                 return Ok(ExitCode::from(1));
             }
-            bail!("the sender would be answered {} {code}: {error}", status.as_u16());
+            eprintln!("The sender would be answered {} {code}: {error}", status.as_u16());
+            return Ok(ExitCode::from(1));
         }
     };
     if explained.is_empty() {

@@ -96,7 +96,7 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
     std::fs::create_dir(desk.path().join("broken")).unwrap();
     std::fs::write(desk.path().join("broken/00_a.rhai"), "fn on_track(event, ctx) {").unwrap();
     #[rustfmt::skip]
-    let table: [(&str, &[&str], i32, &str); 12] = [
+    let table: [(&str, &[&str], i32, &str); 13] = [
         ("the command that runs it again", &["test", "bad.test.json", "--transforms", "transforms"], 1, "again: segue test bad.test.json --transforms transforms\n"),
         ("a folder without scripts", &["check", "empty", "--deny-warnings"], 1, "there is no script in empty"),
         ("a fixture fails", &["test", "bad.test.json"], 1, "0 passed, 1 failed"),
@@ -105,6 +105,7 @@ fn the_exit_code_tells_a_failure_from_a_mistake() {
         ("scripts that do not compile", &["test", "bad.test.json", "--transforms", "broken"], 2, "00_a.rhai"),
         ("the same, checked", &["check", "broken"], 1, "00_a.rhai"),
         ("a dead letter explained", &["explain", "dead.json"], 1, "unknown_type"),
+        ("a refusal explained", &["explain", "broken/00_a.rhai"], 1, "would be answered 400 invalid_json"),
         ("nothing explained", &["explain", "empty.json"], 2, "empty.json holds no event"),
         ("no such source", &["explain", "dead.json", "--source", "nope"], 2, "there are segment, rudderstack"),
         ("a bad time", &["replay", "dead.json", "--at", "noon"], 2, "is no time"),
