@@ -1,27 +1,24 @@
 //! `segue dead-letters`: what could not be sent, why, and on its way again after the fix.
 //!
-//! Not here: how dead letters are found and put back ([`crate::admin::dead_letters`]).
+//! Not here: how dead letters are found and put back ([`crate::admin::dead_letters`]), who is asked for
+//! them ([`desk`]).
 
+mod desk;
 mod rehearsal;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::operator::{self, OperatorArgs, Reach};
+use self::desk::Desk;
+use super::operator::OperatorArgs;
 use super::recorded::write_all;
 use super::stdout;
 use super::table::{Table, printable};
 use crate::admin::AdminError;
-use crate::admin::dead_letters::{
-    self, LONGEST_PAGE, Letter, PAGE, Page, Redrive, Redriven, Row, Selection,
-};
-use crate::admin::originals::{self, Original, Originals};
-use crate::clock::{Clock as _, SystemClock};
+use crate::admin::dead_letters::{LONGEST_PAGE, Letter, PAGE, Page, Redrive, Row, Selection};
 
 /// List, show and redrive what could not be sent.
 #[derive(Args, Debug)]
@@ -145,7 +142,7 @@ pub(super) fn execute(args: DeadLettersArgs, out: &mut dyn Write) -> anyhow::Res
 }
 
 fn list(args: ListArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let desk = Desk(operator::reach(&args.operator)?);
+    let desk = Desk::reach(&args.operator)?;
     let selection = args.which.selection(None);
     let most = if args.all { usize::MAX } else { args.limit };
     let (mut after, mut shown) = (None, 0);
@@ -175,10 +172,10 @@ fn list(args: ListArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let desk = Desk(operator::reach(&args.operator)?);
+    let desk = Desk::reach(&args.operator)?;
     let letter = desk.letter(args.seq)?;
     desk.leave()?;
-    let Some(letter) = letter else { return unknown(args.seq, out) };
+    let Some(letter) = letter else { return unknown(args.seq, args.operator.json, out) };
     if args.operator.json {
         stdout::json_line(out, &letter)?;
     } else {
@@ -188,7 +185,7 @@ fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn export(args: ExportArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let desk = Desk(operator::reach(&args.operator)?);
+    let desk = Desk::reach(&args.operator)?;
     let selection = args.which.selection(None);
     write_all(|after| desk.originals(&selection, after), args.originals, out)?;
     desk.leave()?;
@@ -196,14 +193,14 @@ fn export(args: ExportArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let desk = Desk(operator::reach(&args.operator)?);
+    let desk = Desk::reach(&args.operator)?;
     let filter = args.which.selection(args.seq);
     let request = Redrive { filter, max: args.limit, all: args.all };
     if args.dry_run {
         let originals = desk.chosen(&request)?;
         desk.leave()?;
         if let (Some(seq), []) = (args.seq, originals.as_slice()) {
-            return unknown(seq, out);
+            return unknown(seq, args.operator.json, out);
         }
         return rehearsal::report(&args.operator, originals, out);
     }
@@ -211,13 +208,15 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         Some(rate) => desk.redrive_paced(request, rate)?,
         None => desk.redrive(&request)?,
     };
-    let later = matches!(desk.0, Reach::Folder(_));
+    let later = !desk.is_served();
     desk.leave()?;
-    if let (Some(seq), 0) = (args.seq, done.redriven) {
-        return unknown(seq, out);
-    }
     if args.operator.json {
         stdout::json_line(out, &done)?;
+    }
+    if let (Some(seq), 0) = (args.seq, done.redriven) {
+        return unknown(seq, args.operator.json, out);
+    }
+    if args.operator.json {
         return Ok(ExitCode::SUCCESS);
     }
     match done.redriven {
@@ -232,8 +231,10 @@ fn redrive(args: RedriveArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 /// Says that there is none of this number, or none that could go back: nothing known is a finding.
-fn unknown(seq: u64, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    writeln!(out, "{}", AdminError::NoSuchDeadLetter(seq))?;
+fn unknown(seq: u64, json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    if !json {
+        writeln!(out, "{}", AdminError::NoSuchDeadLetter(seq))?;
+    }
     Ok(ExitCode::from(1))
 }
 
@@ -242,122 +243,6 @@ impl WhichArgs {
         let Self { reason, source, bundle, since, until } = self;
         Selection { seq, code: reason, source, bundle, since, until }
     }
-}
-
-/// Answers from the server, or from the journal itself: the same either way.
-struct Desk(Reach);
-
-impl Desk {
-    fn page(&self, which: &Selection, after: Option<u64>, limit: usize) -> anyhow::Result<Page> {
-        match &self.0 {
-            Reach::Folder(journal) => {
-                Ok(dead_letters::list(journal, which, after, limit, SystemClock.now())?)
-            }
-            Reach::Server(server) => server.get("/api/dead-letters", &query(which, after, limit)),
-        }
-    }
-
-    fn originals(&self, which: &Selection, after: Option<u64>) -> anyhow::Result<Originals> {
-        match &self.0 {
-            Reach::Folder(journal) => {
-                let now = SystemClock.now();
-                Ok(originals::dead(journal, which, after, LONGEST_PAGE, now)?)
-            }
-            Reach::Server(server) => {
-                server.get("/api/dead-letters/export", &query(which, after, LONGEST_PAGE))
-            }
-        }
-    }
-
-    fn letter(&self, seq: u64) -> anyhow::Result<Option<Letter>> {
-        match &self.0 {
-            Reach::Folder(journal) => match dead_letters::show(journal, seq) {
-                Err(AdminError::NoSuchDeadLetter(_)) => Ok(None),
-                found => Ok(Some(found?)),
-            },
-            Reach::Server(server) => server.find(&format!("/api/dead-letters/{seq}")),
-        }
-    }
-
-    fn redrive(&self, request: &Redrive) -> anyhow::Result<Redriven> {
-        match &self.0 {
-            Reach::Folder(journal) => {
-                let reply = dead_letters::redrive(journal, request, SystemClock.now())?;
-                let redriven = reply.blocking_recv().context("the journal did not answer")??;
-                Ok(Redriven { redriven })
-            }
-            Reach::Server(server) => server.post("/api/dead-letters/redrive", request),
-        }
-    }
-
-    /// Puts back so many a second. What dies again meanwhile is not put back again.
-    fn redrive_paced(&self, mut request: Redrive, rate: u64) -> anyhow::Result<Redriven> {
-        if request.filter == Selection::default() && !request.all {
-            return Err(AdminError::EmptyFilter.into());
-        }
-        let now = SystemClock.now();
-        let until = request.filter.filter(now)?.until.map_or(now, |until| until.min(now));
-        request.filter.until = Some(until.to_string());
-        let progress = indicatif::ProgressBar::new_spinner();
-        let mut left = request.max.unwrap_or(u64::MAX);
-        let mut redriven = 0;
-        while left > 0 {
-            let step = Redrive { max: Some(rate.min(left)), ..request.clone() };
-            let done = self.redrive(&step)?.redriven;
-            redriven += done;
-            left -= done.min(left);
-            progress.set_message(format!("{redriven} are back in their queues"));
-            if done < rate {
-                break;
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        progress.finish_and_clear();
-        Ok(Redriven { redriven })
-    }
-
-    /// The originals that a request means.
-    fn chosen(&self, request: &Redrive) -> anyhow::Result<Vec<Original>> {
-        if request.filter == Selection::default() && !request.all {
-            return Err(AdminError::EmptyFilter.into());
-        }
-        let most = usize::try_from(request.max.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let (mut chosen, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.originals(&request.filter, after)?;
-            after = page.next;
-            let meant = |one: &Original| request.filter.seq.is_none_or(|seq| one.seq == seq);
-            chosen.extend(page.originals.into_iter().filter(meant));
-            if after.is_none() || chosen.len() >= most {
-                chosen.truncate(most);
-                return Ok(chosen);
-            }
-        }
-    }
-
-    fn leave(&self) -> anyhow::Result<()> {
-        match &self.0 {
-            Reach::Folder(journal) => operator::close(journal),
-            Reach::Server(_) => Ok(()),
-        }
-    }
-}
-
-/// A filter and a page as the server reads them.
-fn query(
-    which: &Selection,
-    after: Option<u64>,
-    limit: usize,
-) -> [(&'static str, Option<String>); 7] {
-    [
-        ("code", which.code.clone()),
-        ("source", which.source.clone()),
-        ("bundle", which.bundle.clone()),
-        ("since", which.since.clone()),
-        ("until", which.until.clone()),
-        ("after", after.map(|after| after.to_string())),
-        ("limit", Some(limit.to_string())),
-    ]
 }
 
 fn write_page(page: &Page, is_first: bool, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

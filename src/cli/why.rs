@@ -113,9 +113,8 @@ fn write_story(story: &Story, limit: usize, out: &mut dyn Write) -> anyhow::Resu
 /// Says what is not shown: of what ended and of what waits.
 fn write_incomplete(story: &Story, limit: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     if story.events.len() >= limit {
-        let most =
-            if limit < LONGEST { "there may be more: --limit N" } else { "no more are shown" };
-        writeln!(out, "\n{} events are shown; {most}", story.events.len())?;
+        let more = if limit < LONGEST { ": --limit N" } else { "" };
+        writeln!(out, "\nAt most {limit} are shown, and there may be more{more}")?;
     } else if story.incomplete {
         writeln!(
             out,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::super::{
@@ -204,7 +204,7 @@ async fn a_dead_letter_is_found_understood_mended_and_sent_by_commands() {
     let person = segue("why", "u-1", &at).await.unwrap().text;
     assert!(person.contains("delivered"), "{person}");
     let newest = segue("why", "m-1 --limit 1", &at).await.unwrap().text;
-    assert!(newest.contains("1 events are shown; there may be more: --limit N"), "{newest}");
+    assert!(newest.contains("At most 1 are shown, and there may be more: --limit N"), "{newest}");
     server.app.stop().await;
 }
 
@@ -231,6 +231,8 @@ async fn of_what_nothing_is_known_the_exit_code_says_so_with_a_server_and_withou
         }
     };
     check().await;
+    let said = segue("dead-letters", "redrive 99 --json", &at).await.unwrap();
+    assert_eq!(said.json(), [json!({ "redriven": 0 })]);
     server.app.stop().await;
     check().await;
 }
