@@ -130,7 +130,7 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
     let now = offline::moment(args.at.as_deref())?;
     let setup = Setup { base: prepared.journal(), ..Setup::new(&offline.config, bundle) };
     let progress = progress_of(&args.files);
-    let plan = suite::on_script_thread(|| {
+    let mut plan = suite::on_script_thread(|| {
         let planner = plan::Planner::new(&setup, now, &source, args.as_replay.as_deref())?;
         let mut planner = planner.knowing(prepared.people());
         for file in &args.files {
@@ -143,7 +143,8 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
         planner.finish()
     })?;
     progress.finish_and_clear();
-    Ok(plan.made_with(offline.name(), source))
+    plan.configuration = offline.name();
+    Ok(plan)
 }
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {

@@ -80,7 +80,7 @@ pub(super) struct Plan {
     /// The scripts.
     bundle: String,
     /// The configuration, as it was found.
-    configuration: String,
+    pub(super) configuration: String,
     /// The source that they were taken for.
     source: String,
 }
@@ -138,7 +138,8 @@ impl<'a> Planner<'a> {
         };
         let emulator = emulator::Settings { history, ..setup.emulator.clone() };
         let setup = Setup { emulator, ..setup.clone() };
-        let plan = Plan { bundle: setup.bundle.hash().to_owned(), ..Plan::default() };
+        let plan =
+            Plan { source: source.into(), bundle: setup.bundle.hash().into(), ..Plan::default() };
         Ok(Self {
             world: World::in_folder(&setup, now, folder.path())?,
             source,
@@ -334,11 +335,6 @@ impl<'a> Planner<'a> {
 }
 
 impl Plan {
-    /// The plan with what it was made with: the configuration, as it was found, and the source.
-    pub(super) fn made_with(self, configuration: String, source: String) -> Self {
-        Self { configuration, source, ..self }
-    }
-
     /// How many events there are.
     pub(super) fn events(&self) -> u64 {
         self.events
