@@ -54,7 +54,7 @@ pub enum DropReason {
     ProfileOnly,
     /// An event of a flagged replay without a usable time: it would count as happening now.
     ReplayWithoutTime,
-    /// A replayed delete, suppress, unsuppress or alias.
+    /// A replayed delete, suppress, unsuppress or alias, of a person or an object.
     ReplayedDestructive,
     /// It happened before its person was deleted or suppressed, which came later.
     PersonDeleted,

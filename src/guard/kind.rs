@@ -13,7 +13,7 @@ pub enum Kind {
     Other,
     /// Describes a person, a device or an object.
     Profile,
-    /// Cannot be taken back: delete, suppress, unsuppress, merge.
+    /// Cannot be taken back: delete, suppress, unsuppress, merge, of people and of objects.
     Destructive,
 }
 
@@ -70,7 +70,8 @@ const PROFILE: [&str; 5] = [
 ];
 
 impl Kind {
-    /// The kind of a call whose name has this canonical key.
+    /// The kind of a call whose name has this canonical key. What it holds may say more
+    /// ([`crate::destination::customerio::mapping::Mapping::takes_away`]).
     pub fn of(call: Call, canonical: &str) -> Self {
         match call {
             Call::Identify | Call::Group => Self::Profile,

@@ -92,6 +92,8 @@ impl Action {
 pub struct Case {
     /// The type of call, after the scripts.
     pub call: Call,
+    /// What it is to a campaign, after the scripts.
+    pub kind: Kind,
     /// The event time, after the scripts.
     pub time: EventTime,
     /// When the vendor received it.
@@ -175,7 +177,7 @@ fn judge_at(config: &GuardConfig, case: &Case, now: Time) -> Verdict {
     let age = Age { at: time.age_basis(), now };
     let history = Age { at: history_from(time), now }.is_over(config.history_begins());
     let class = classify(case, age, history, late_after(config, case));
-    let kind = Kind::of(case.call, &case.canonical);
+    let kind = case.kind;
     let told = reason::Told { kind, class, case, age, history };
     let mut verdict = Verdict {
         class,

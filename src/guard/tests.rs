@@ -37,11 +37,13 @@ fn verdict(config: &GuardConfig, event: &Event, replay: Option<Replay>) -> Verdi
 }
 
 fn case(event: &Event, replay: Option<Replay>) -> Case {
+    let canonical = crate::spec::names::canonical(event.name().unwrap_or_default());
     Case {
         call: event.call(),
+        kind: Kind::of(event.call(), &canonical),
         time: event.time(),
         received_at: event.received_at(),
-        canonical: crate::spec::names::canonical(event.name().unwrap_or_default()),
+        canonical,
         source: "web".into(),
         accepted_at: now(),
         replay,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
+use super::departures::{Departure, Departures, When};
+
 use crate::clock::Time;
 use crate::journal::{Fact, FactKey, Gone, Journal, JournalError};
 
@@ -23,38 +25,8 @@ pub struct Facts {
     /// so it holds until one of them is settled.
     loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
-    /// People who were deleted or suppressed, or will be when Customer.io does it.
-    gone: HashMap<String, Tombs>,
-}
-
-/// What is known of a person's deletion.
-#[derive(Clone, Copy, Default)]
-struct Tombs {
-    /// Written down.
-    done: Option<Tomb>,
-    /// On its way to Customer.io, which may refuse it.
-    expected: Option<Tomb>,
-}
-
-#[derive(Clone, Copy)]
-struct Tomb {
-    /// When it happened.
-    at: Time,
-    /// When it was accepted.
-    accepted: Time,
-    /// How long it is remembered.
-    until: Time,
-}
-
-impl Tomb {
-    fn merged(self, earlier: Option<Self>) -> Self {
-        let Some(other) = earlier else { return self };
-        Self {
-            at: self.at.max(other.at),
-            accepted: self.accepted.max(other.accepted),
-            until: self.until.max(other.until),
-        }
-    }
+    /// People who were deleted or suppressed.
+    gone: Departures,
 }
 
 struct Unsettled {
@@ -72,7 +44,7 @@ impl Facts {
             cache: Cache::new(CACHED),
             loaded: HashMap::new(),
             unsettled: HashMap::new(),
-            gone: HashMap::new(),
+            gone: Departures::default(),
         }
     }
 
@@ -83,49 +55,46 @@ impl Facts {
     pub fn recall_gone(&mut self) -> Result<(), JournalError> {
         for Gone { person, at, done, until, .. } in self.journal.gone()? {
             // When it was accepted is not written down; it was before it was done.
-            let tomb = Tomb { at, accepted: done, until };
-            self.gone.insert(person, Tombs { done: Some(tomb), expected: None });
+            self.gone.confirm(&person, Departure { at, accepted: done, done, until });
         }
         Ok(())
     }
 
-    /// Notes that the person with this key is being deleted or suppressed, which happened at `at` and was
-    /// accepted at `accepted`.
-    pub fn note_gone(&mut self, person: &str, (at, accepted): (Time, Time), until: Time) {
-        let tombs = self.gone.entry(person.to_owned()).or_default();
-        tombs.expected = Some(Tomb { at, accepted, until }.merged(tombs.expected));
+    /// Notes that a deletion or suppression of the person with this key is on its way: it counts from now
+    /// on.
+    pub fn expect_gone(&mut self, person: &str, departure: Departure) {
+        self.gone.expect(person, departure);
     }
 
-    /// Customer.io has done it.
-    pub fn is_gone(&mut self, person: &str) {
-        if let Some(tombs) = self.gone.get_mut(person)
-            && let Some(tomb) = tombs.expected.take()
-        {
-            tombs.done = Some(tomb.merged(tombs.done));
-        }
+    /// Takes that back: Customer.io would not do it, or it waits for another try.
+    pub fn is_not_gone(&mut self, person: &str, departure: Departure) {
+        self.gone.withdraw(person, departure);
     }
 
-    /// Customer.io would not do it: what was done before stays done.
-    pub fn is_not_gone(&mut self, person: &str) {
-        if let Some(tombs) = self.gone.get_mut(person) {
-            tombs.expected = None;
-        }
+    /// Notes that Customer.io has done what was expected, at `departure.done`.
+    pub fn is_gone(&mut self, person: &str, expected: Departure, departure: Departure) {
+        self.gone.confirm(person, departure);
+        self.gone.withdraw(person, expected);
     }
 
     /// Whether an event of the person with this key belongs to the time before a deletion that is
     /// remembered: because it happened before, or because it was accepted before and is behind the
     /// deletion all the same, as what waits in a backfill is.
-    pub fn is_of_the_gone(
-        &self,
-        person: &str,
-        (happened, accepted): (Time, Time),
-        now: Time,
-    ) -> bool {
-        let Some(Tombs { done, expected }) = self.gone.get(person) else { return false };
-        [done, expected]
-            .into_iter()
-            .flatten()
-            .any(|tomb| tomb.until > now && (happened < tomb.at || accepted < tomb.accepted))
+    pub fn is_of_the_gone(&self, person: &str, when: When) -> bool {
+        let gone = self.gone.of(person, when.now);
+        gone.is_some_and(|gone| when.happened < gone.at || when.accepted < gone.accepted)
+    }
+
+    /// Whether what was last learnt of a person at `learnt` is void for an event: the person was deleted or
+    /// suppressed meanwhile. What belongs to the time before is still that person's.
+    pub(super) fn is_void(&self, person: &str, learnt: Time, when: When) -> bool {
+        let gone = self.gone.of(person, when.now);
+        gone.is_some_and(|gone| learnt <= gone.done) && !self.is_of_the_gone(person, when)
+    }
+
+    /// Whether the person with this key is gone for an event: it was deleted or suppressed before.
+    pub(super) fn has_left(&self, person: &str, when: When) -> bool {
+        self.gone.of(person, when.now).is_some() && !self.is_of_the_gone(person, when)
     }
 
     /// Loads what is asked for next, in one go, and lets go of what was loaded before.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, PAIR_HOLDS, REFRESH_AFTER};
+use super::{Facts, PAIR_HOLDS, REFRESH_AFTER, When};
 use crate::clock::Time;
 use crate::destination::customerio::PersonId;
 use crate::journal::{Fact, FactKey, JournalError};
@@ -13,6 +13,8 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 const ALIAS_HOLDS: std::time::Duration = DAY.saturating_mul(400);
 /// How long it is remembered that somebody exists, and what was last said about it.
 const KNOWN_HOLDS: std::time::Duration = DAY.saturating_mul(400);
+/// So many former addresses of a person are remembered, to be forgotten with it.
+const MOST_FORMER: usize = 10;
 /// An alias that is still of use is written down again no more often than this.
 const REFRESH_ALIAS_AFTER: std::time::Duration = DAY.saturating_mul(30);
 /// Longer chains of aliases are not followed to their end at once. Whoever passes along a chain leaves
@@ -190,9 +192,29 @@ pub(super) struct Known {
     /// The key of the address that it stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) email: Option<String>,
+    /// The keys of those that it stated before, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<String>,
 }
 
 impl Known {
+    /// The same, identified at `at` with this address, if any.
+    pub(super) fn identified(mut self, at: Time, email: Option<String>) -> Self {
+        self.identified_at = at;
+        if let Some(email) = email {
+            self.former.retain(|former| *former != email);
+            let before = self.email.replace(email);
+            self.former.extend(before.filter(|before| Some(before) != self.email.as_ref()));
+            self.former.drain(..self.former.len().saturating_sub(MOST_FORMER));
+        }
+        self
+    }
+
+    /// The keys of all its addresses.
+    pub(super) fn addresses(self) -> impl Iterator<Item = String> {
+        self.former.into_iter().chain(self.email)
+    }
+
     /// What is known of the person with this key.
     pub(super) fn load(
         person: &str,
@@ -210,15 +232,34 @@ impl Known {
     }
 }
 
-/// Who a person is after all merges. A chain that was followed is taught as one step.
+/// Who a person is after all merges, to an event. A chain that was followed
+/// is taught as one step; one that leads to somebody who is gone is forgotten.
 pub(super) fn follow_alias(
+    person: PersonId,
+    facts: &mut Facts,
+    when: When,
+    lessons: &mut Lessons,
+) -> Result<PersonId, JournalError> {
+    let key = person.key();
+    let mut steps = Lessons::new();
+    let (root, since) = root_of(person.clone(), facts, when.now, &mut steps)?;
+    if since.is_some_and(|since| facts.is_void(&root.key(), since, when)) {
+        lessons.push((alias_key(&key), None));
+        return Ok(person);
+    }
+    lessons.append(&mut steps);
+    Ok(root)
+}
+
+/// Who a person is after all merges, and since when, where that is somebody else: gone or not.
+pub(super) fn root_of(
     person: PersonId,
     facts: &mut Facts,
     now: Time,
     lessons: &mut Lessons,
-) -> Result<PersonId, JournalError> {
+) -> Result<(PersonId, Option<Time>), JournalError> {
     let start = person.key();
-    let Some(first) = Alias::load(&start, facts, now)? else { return Ok(person) };
+    let Some(first) = Alias::load(&start, facts, now)? else { return Ok((person, None)) };
     let mut root = PersonId::from_text(&first.person);
     let mut passed = vec![start];
     while passed.len() < LONGEST_CHAIN {
@@ -232,11 +273,64 @@ pub(super) fn follow_alias(
         root = PersonId::from_text(&next.person);
     }
     let is_chain = passed.len() > 2 && root.key() != passed[0];
-    if is_chain || now.since(first.since) > REFRESH_ALIAS_AFTER {
+    let since = first.since;
+    if is_chain || now.since(since) > REFRESH_ALIAS_AFTER {
         let shorter = Alias { person: root.to_text(), since: now, ..first };
         lessons.push(shorter.to_fact(&passed[0]));
     }
-    Ok(root)
+    Ok((root, Some(since)))
+}
+
+/// What makes everything forgotten that is known of a person: that it is there, and its addresses.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn forget(
+    person: &PersonId,
+    facts: &mut Facts,
+    now: Time,
+) -> Result<Vec<FactKey>, JournalError> {
+    let key = person.key();
+    let known = Known::load(&key, facts, now)?;
+    let mut forgotten = vec![known_key(&key)];
+    for address in known.into_iter().flat_map(Known::addresses) {
+        let Some(owner) = PersonId::from_key(&address) else { continue };
+        let (owner, since) = root_of(owner, facts, now, &mut Lessons::new())?;
+        if since.is_some() && owner.key() == key {
+            forgotten.push(alias_key(&address));
+        }
+    }
+    Ok(forgotten)
+}
+
+/// The name of the operation without which Customer.io does not know what `event` taught here; `None`
+/// where it need not know, or where another event has taught something else since.
+pub fn told_by(key: &FactKey, fact: &Fact, event: Fingerprint) -> Option<&'static str> {
+    let (kind, _) = key.0.split_once(':')?;
+    match kind {
+        "link" => {
+            let link: Link = serde_json::from_str(&fact.value).ok()?;
+            link.was_taught_by(event).then_some("identify")
+        }
+        "alias" => {
+            let alias: Alias = serde_json::from_str(&fact.value).ok()?;
+            alias.merged_by(event).map(|_| "merge")
+        }
+        "person" => {
+            let known: Known = serde_json::from_str(&fact.value).ok()?;
+            (known == Known::default()).then_some("identify")
+        }
+        _ => None,
+    }
+}
+
+/// What is known instead where Customer.io was not told what an event taught: for a merge, whom the
+/// identifier stood for before.
+pub fn untold(key: &FactKey, fact: &Fact, now: Time) -> Option<Fact> {
+    let of = key.0.strip_prefix("alias:")?;
+    let alias: Alias = serde_json::from_str(&fact.value).ok()?;
+    let before = PersonId::from_text(alias.before.as_deref()?);
+    (before.key() != of).then(|| Alias::new(&before, now).to_fact(of).1).flatten()
 }
 
 /// Whom this very alias merged when it was processed before.

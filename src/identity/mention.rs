@@ -41,12 +41,12 @@ pub fn mentioned(
     for text in named.chain(addresses) {
         let person = PersonId::from_text(text.trim());
         keys.push(person.key());
-        keys.push(memory::follow_alias(person, facts, now, &mut lessons)?.key());
+        keys.push(memory::root_of(person, facts, now, &mut lessons)?.0.key());
     }
     if let Some(anonymous) = id("anonymousId") {
         let link = Link::load(&anonymous, facts, now)?;
         if let Some(link) = link.filter(|link| !link.contested) {
-            keys.push(memory::follow_alias(link.person(), facts, now, &mut lessons)?.key());
+            keys.push(memory::root_of(link.person(), facts, now, &mut lessons)?.0.key());
         }
     }
     keys.sort_unstable();

@@ -12,6 +12,7 @@
 //! Not here: Customer.io's own merging of what was sent anonymously (the [`crate::emulator`] shows
 //! it), or who may delete whom ([`crate::pipeline`]).
 
+mod departures;
 mod facts;
 mod memory;
 mod mention;
@@ -20,8 +21,9 @@ mod people;
 mod tellings;
 mod visitors;
 
+pub use departures::{Departure, When};
 pub use facts::Facts;
-pub use memory::{Alias, Link};
+pub use memory::{Alias, Link, forget, told_by, untold};
 pub use mention::mentioned;
 pub use notice::Notice;
 pub use tellings::{FirstTelling, join_tellings};
@@ -58,6 +60,14 @@ pub struct Question<'a> {
     /// When its ids were seen together: when it was accepted, and for a replay, which shows what was
     /// once, when it happened.
     pub seen_at: Time,
+    /// When it was accepted.
+    pub accepted_at: Time,
+}
+
+impl Question<'_> {
+    fn when(&self, now: Time) -> When {
+        When { happened: self.event.time().at, accepted: self.accepted_at, now }
+    }
 }
 
 /// The answer.
@@ -111,11 +121,6 @@ pub fn facts_about(question: &Question<'_>) -> Vec<FactKey> {
     keys
 }
 
-/// What makes everything forgotten that is known of a person beside its identifiers.
-pub fn forget(person: &PersonId) -> (FactKey, Option<Fact>) {
-    (memory::known_key(&person.key()), None)
-}
-
 /// The facts of which at least one is there when somebody was identified, or merged into somebody else,
 /// within the time for which that is remembered.
 pub fn facts_that_show(person: &PersonId) -> [FactKey; 2] {
@@ -146,7 +151,7 @@ pub fn resolve(
         let lessons = &mut resolution.taught;
         let whose = match memory::was_merged_by(previous, event, facts, now)? {
             Some(person) => Previous::Person(person),
-            None => whose(previous, &anonymous, facts, now, lessons)?,
+            None => whose(previous, &anonymous, (facts, question.when(now)), lessons)?,
         };
         resolution.previous = Some(whose);
         if resolution.previous == Some(Previous::Anonymous) {
@@ -155,7 +160,10 @@ pub fn resolve(
     }
     let Named { person, others, by_primary } = people::named(question);
     let person = match person {
-        Some(person) => Some(memory::follow_alias(person, facts, now, &mut resolution.taught)?),
+        Some(person) => {
+            let when = question.when(now);
+            Some(memory::follow_alias(person, facts, when, &mut resolution.taught)?)
+        }
         None => None,
     };
     if let Some(person) = &person {
@@ -204,15 +212,14 @@ fn is_alias(question: &Question<'_>) -> bool {
 fn whose(
     previous: &str,
     anonymous: &Option<String>,
-    facts: &mut Facts,
-    now: Time,
+    (facts, when): (&mut Facts, When),
     lessons: &mut memory::Lessons,
 ) -> Result<Previous, JournalError> {
-    if anonymous.as_deref() == Some(previous) || Link::load(previous, facts, now)?.is_some() {
+    if anonymous.as_deref() == Some(previous) || Link::load(previous, facts, when.now)?.is_some() {
         return Ok(Previous::Anonymous);
     }
     let person = PersonId::from_text(previous);
-    Ok(Previous::Person(memory::follow_alias(person, facts, now, lessons)?))
+    Ok(Previous::Person(memory::follow_alias(person, facts, when, lessons)?))
 }
 
 #[cfg(test)]

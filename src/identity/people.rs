@@ -94,7 +94,8 @@ pub(super) fn unify(
             resolution.merges = Some(merged);
             continue;
         }
-        let root = memory::follow_alias(other.clone(), facts, now, &mut resolution.taught)?;
+        let when = question.when(now);
+        let root = memory::follow_alias(other.clone(), facts, when, &mut resolution.taught)?;
         if root.key() == person.key() {
             continue;
         }
@@ -187,8 +188,7 @@ pub(super) fn remember(
     {
         resolution.notices.push(Notice::EmailChanged);
     }
-    let email = email.or(known.email);
-    resolution.taught.push(Known { identified_at: at, email }.to_fact(&key, now));
+    resolution.taught.push(known.identified(at, email).to_fact(&key, now));
     Ok(())
 }
 

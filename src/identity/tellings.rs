@@ -32,7 +32,12 @@ pub fn join_tellings(
     resolution: &mut Resolution,
 ) -> Result<Option<(PersonId, Vec<String>)>, JournalError> {
     let before = match first.person {
-        Some(person) => Some(memory::follow_alias(person, facts, now, &mut resolution.taught)?),
+        Some(person) => {
+            let (root, _) = memory::root_of(person, facts, now, &mut resolution.taught)?;
+            // What belongs to the time before is dropped; the rest is not about somebody who is gone.
+            let has_left = facts.has_left(&root.key(), question.when(now));
+            Some(root).filter(|_| !has_left)
+        }
         None => None,
     };
     let person = match (resolution.subject.person.clone(), before) {

@@ -50,8 +50,14 @@ impl World {
             anonymous: event.anonymous_id().map(Into::into),
         };
         let seen_at = if self.replaying { event.time().at } else { self.now };
-        let question =
-            Question { event: &event, subject, identify_as: None, config: &self.config, seen_at };
+        let question = Question {
+            event: &event,
+            subject,
+            identify_as: None,
+            config: &self.config,
+            seen_at,
+            accepted_at: self.now,
+        };
         let resolution = resolve(&question, &mut self.facts, self.now).unwrap();
         for (key, fact) in &resolution.taught {
             self.facts.teach(key.clone(), fact.clone());

@@ -20,9 +20,9 @@ pub(super) fn join(
     let at = question.seen_at;
     resolution.keys.push(person_key.as_str().into());
     resolution.reason = "the event names the person";
-    let known = Link::load(&anonymous, facts, now)?.map(|link| (link.moment(at), link));
-    if let Some((Moment::Before | Moment::During, link)) = &known {
-        let owner = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
+    let known = owner(question, &anonymous, (facts, now), resolution)?;
+    let known = known.map(|(link, owner)| (link.moment(at), link, owner));
+    if let Some((Moment::Before | Moment::During, link, owner)) = &known {
         let is_theirs = owner.key() == person_key || resolution.unified.contains(&owner.key());
         if link.contested {
             resolution.subject = Subject { person: Some(person), anonymous: None };
@@ -51,7 +51,7 @@ pub(super) fn join(
         }
     }
     resolution.keys.push(format!("anonymous:{anonymous}").into());
-    resolution.keys.extend(known.iter().map(|(_, link)| Arc::from(link.person().key())));
+    resolution.keys.extend(known.iter().map(|(_, link, _)| Arc::from(link.person().key())));
     let link = Link::new(&person, at).taught_by(question.event.fingerprint());
     resolution.taught.push(link.to_fact(&anonymous, now));
     resolution.newly_joined = true;
@@ -67,11 +67,10 @@ pub(super) fn attach(
     resolution: &mut Resolution,
 ) -> Result<(), JournalError> {
     let at = question.seen_at;
-    let known =
-        Link::load(&anonymous, facts, now)?.filter(|link| link.moment(at) == Moment::During);
+    let known = owner(question, &anonymous, (facts, now), resolution)?
+        .filter(|(link, _)| link.moment(at) == Moment::During);
     match known {
-        Some(link) if !link.contested => {
-            let person = memory::follow_alias(link.person(), facts, now, &mut resolution.taught)?;
+        Some((link, person)) if !link.contested => {
             let refreshed = link.refreshed(&person, at);
             resolution.taught.extend(refreshed.map(|link| link.to_fact(&anonymous, now)));
             resolution.keys.push(person.key().into());
@@ -79,7 +78,7 @@ pub(super) fn attach(
             resolution.reason = "its anonymous id was seen with this person before";
         }
         known => {
-            if let Some(link) = &known {
+            if let Some((link, _)) = &known {
                 refresh(link, &anonymous, (at, now), resolution);
             }
             resolution.is_unknown_visitor = known.is_none();
@@ -92,6 +91,20 @@ pub(super) fn attach(
         }
     }
     Ok(())
+}
+
+/// Whose an anonymous id is. Of somebody who is gone it is no more: else what its browser does next would
+/// bring the person back.
+fn owner(
+    question: &Question<'_>,
+    anonymous: &str,
+    (facts, now): (&mut Facts, Time),
+    resolution: &mut Resolution,
+) -> Result<Option<(Link, PersonId)>, JournalError> {
+    let Some(link) = Link::load(anonymous, facts, now)? else { return Ok(None) };
+    let (owner, _) = memory::root_of(link.person(), facts, now, &mut resolution.taught)?;
+    let is_void = facts.is_void(&owner.key(), link.seen_at, question.when(now)) && !link.contested;
+    Ok(Some((link, owner)).filter(|_| !is_void))
 }
 
 /// A device that several people go on using stays contested: else it would be the next one's after a

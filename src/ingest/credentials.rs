@@ -2,7 +2,7 @@
 //!
 //! Write keys of browsers are public and say only which source it is. A token or a signature is a
 //! secret: on a webhook path every one that the source has is required, and only what a secret
-//! covers is trusted with deletions. A write key opens a webhook path when `webhook_write_keys` says
+//! covers is trusted with deletions and merges. A write key opens a webhook path when `webhook_write_keys` says
 //! so and the source has neither token nor webhook secret, and it makes nothing trusted.
 //!
 //! Secrets are compared by their hashes, in constant time and against all of them: neither the
@@ -47,25 +47,25 @@ impl Credentials {
         let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if let Some((scheme, value)) = authorization.and_then(|said| said.trim().split_once(' ')) {
             if scheme.eq_ignore_ascii_case("bearer") {
-                found.add(value, true, true);
+                found.add(value, true);
             } else if scheme.eq_ignore_ascii_case("basic")
                 && let Ok(decoded) = BASE64.decode(value.trim())
                 && let Ok(pair) = String::from_utf8(decoded)
             {
                 let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
-                found.add(user, true, true);
-                found.add(password, false, true);
+                found.add(user, true);
+                found.add(password, false);
             }
         }
         if let Some(token) = headers.get("x-segue-token").and_then(|value| value.to_str().ok()) {
-            found.add(token, false, true);
+            found.add(token, false);
         }
         for (name, as_key) in [("token", false), ("writeKey", true)] {
             let said = query.get(name).unwrap_or_default();
-            found.add(said, as_key, !as_key);
+            found.add(said, as_key);
             // Whoever pastes base64 into a URL writes a plus, which a query reads as a space.
             if said.contains(' ') {
-                found.add(&said.replace(' ', "+"), as_key, !as_key);
+                found.add(&said.replace(' ', "+"), as_key);
             }
         }
         // A signature that is no hex is a signature all the same: a wrong one.
@@ -77,10 +77,11 @@ impl Credentials {
 
     /// Adds the write key of a body.
     pub(super) fn add_key(&mut self, key: &str) {
-        self.add(key, true, false);
+        self.add(key, true);
     }
 
-    fn add(&mut self, value: &str, as_key: bool, as_token: bool) {
+    /// Whatever opens the door may be the token: a key that only servers know has the same value.
+    fn add(&mut self, value: &str, as_key: bool) {
         let value = value.trim();
         if value.is_empty() {
             return;
@@ -89,9 +90,7 @@ impl Credentials {
         if as_key {
             self.keys.push(hash);
         }
-        if as_token {
-            self.tokens.push(hash);
-        }
+        self.tokens.push(hash);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::clock::Time;
 use crate::contract::Look;
 use crate::destination::customerio::{Encoded, Subject};
 use crate::guard::{Case, Verdict};
-use crate::identity::Notice;
+use crate::identity::{Departure, Notice};
 use crate::journal::{Fact, FactKey};
 use crate::outcome::{DeadLetter, Outcome};
 use crate::spec::{Arrival, Event, Ingress, Traffic};
@@ -103,6 +103,8 @@ pub struct Part {
     pub refused: Option<DeadLetter>,
     /// The door through which it came.
     pub ingress: Ingress,
+    /// Whether a secret vouches for it.
+    pub trusted: bool,
 }
 
 /// A part with its person, ready to travel.
@@ -118,8 +120,8 @@ pub struct Resolved {
     pub holds: Option<FactKey>,
     /// The person or anonymous id for the trail; never an e-mail address.
     pub person: Option<String>,
-    /// Who is deleted or suppressed by it: the key, and when that happened.
-    pub gone: Option<(String, Time)>,
+    /// Who is deleted or suppressed by it.
+    pub leaving: Option<Leaving>,
     /// How the person was found.
     pub identity: &'static str,
     /// What was noticed about its identifiers.
@@ -130,6 +132,17 @@ pub struct Resolved {
     pub subject: Subject,
     /// The end of the part: at once where there are no operations, else when they are delivered.
     pub end: Option<Outcome>,
+}
+
+/// Somebody whom an event deletes or suppresses, if Customer.io does it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaving {
+    /// The key of the person.
+    pub person: String,
+    /// When it happened, and that it is expected.
+    pub departure: Departure,
+    /// What is forgotten with the person.
+    pub forgets: Vec<FactKey>,
 }
 
 /// One operation as it is sent.

@@ -6,7 +6,7 @@ use super::{Check, Origin, Part, Prepared};
 use crate::clock::Time;
 use crate::config::{Config, SourceConfig};
 use crate::contract::Violation;
-use crate::guard::{self, Action, Case, Kind};
+use crate::guard::{self, Case, Kind};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::{self, Arrival, Call, Event, RawCall, Replay, ids};
 use crate::transform::{Context, Made, Runner, Scripted, StageTrace};
@@ -171,8 +171,13 @@ fn part(
     event.remove_ids(|id| source.identity.is_junk(id));
     let canonical = event.name().map(|name| runner.canonical(name)).unwrap_or_default();
     let flagged = hints.replay.clone().map(|label| Replay::Flagged { label: Some(label) });
+    let kind = match source.mapping().takes_away(&event) {
+        true => Kind::Destructive,
+        false => Kind::of(event.call(), &canonical),
+    };
     let case = Case {
         call: event.call(),
+        kind,
         time: event.time(),
         received_at: event.received_at(),
         canonical,
@@ -186,14 +191,8 @@ fn part(
     if let Some(time) = verdict.corrected_time {
         event.set_time(time);
     }
-    let ingress = arrival.ingress;
-    let mut part = Part { index, event, hints, case, verdict, refused: None, ingress };
-    if needs_secret(&part) && !arrival.trusted {
-        part.verdict.action = Action::Drop;
-        part.verdict.drop = None;
-        part.verdict.reason = "a deletion or suppression needs a secret that covers it".into();
-    }
-    part
+    let (ingress, trusted) = (arrival.ingress, arrival.trusted);
+    Part { index, event, hints, case, verdict, refused: None, ingress, trusted }
 }
 
 /// Compares one of the events that the scripts made with its contract.
@@ -208,14 +207,4 @@ fn compared(mut part: Part, runner: &Runner, checks: &mut Vec<Check>) -> Part {
         checks.push(Check { part: Some(part.index), look });
     }
     part
-}
-
-/// Whether the event takes something away that cannot be given back: a public write key is not
-/// enough for that.
-fn needs_secret(part: &Part) -> bool {
-    part.event.call() == Call::Delete
-        || matches!(
-            part.case.canonical.as_str(),
-            "user_deleted" | "user_suppressed" | "user_unsuppressed"
-        )
 }

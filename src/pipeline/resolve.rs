@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Frozen, Part, Resolved};
+use super::{Frozen, Leaving, Part, Resolved};
 use crate::clock::Time;
 use crate::config::{AnonymousPolicy, Config, SourceConfig, StitchPolicy};
 use crate::destination::customerio::mapping::{MapError, Mapped, Options};
@@ -12,7 +12,7 @@ use crate::destination::customerio::operation::Operation;
 use crate::destination::customerio::{PersonId, Subject, Transport};
 use crate::guard::keys::Holder;
 use crate::guard::{self, Action};
-use crate::identity::{self, Facts, FirstTelling, Previous, Question, Resolution};
+use crate::identity::{self, Departure, Facts, FirstTelling, Previous, Question, Resolution, When};
 use crate::journal::{Fact, FactKey, JournalError};
 use crate::outcome::{DeadCode, DeadLetter, DropReason, Outcome, Stage};
 use crate::spec::{Ingress, Replay};
@@ -71,29 +71,14 @@ pub fn resolve(
         resolved.taught.push((key.clone(), Some(holder.clone())));
         resolved.holds = Some(key.clone());
     }
-    let mut operations = Vec::new();
-    match claim {
-        Claim::Ours(_) => match map(config, source, part, &resolution) {
-            Ok(Mapped::Operations(mapped)) => {
-                operations = mapped;
-                if let Some(person) = operations.iter().find_map(Operation::person_gone) {
-                    let (key, at) = (person.key(), part.event.time().at);
-                    let times = (at, part.case.accepted_at);
-                    facts.note_gone(&key, times, now.plus(REMEMBERS_GONE));
-                    resolution.taught.push(identity::forget(person));
-                    resolved.gone = Some((key, at));
-                }
-                resolved.end = Some(Outcome::Delivered);
-            }
-            Ok(Mapped::Dropped(reason)) => resolved.end = Some(Outcome::Dropped(reason)),
-            Err(error) => resolved.end = Some(Outcome::DeadLettered(error.into())),
-        },
-        Claim::Copy { untold } => {
-            let at = told_at(part);
-            let link = |(person, anonymous)| Operation::link(person, anonymous, at);
-            operations.extend(untold.into_iter().map(link));
-            resolved.end = Some(Outcome::Dropped(DropReason::DuplicateKey));
-        }
+    let (mut operations, end) = send(config, source, part, &resolution, claim);
+    resolved.end = Some(end);
+    if operations.iter().any(Operation::says_all) {
+        resolution.taught.clear();
+        resolution.newly_joined = false;
+    }
+    if let Some(person) = operations.iter().find_map(Operation::person_gone) {
+        resolved.leaving = Some(leave(person, part, facts, now)?);
     }
     // A copy is dropped, but what it showed is true, and nobody else would tell it.
     let shown = matches!(
@@ -122,6 +107,66 @@ pub fn resolve(
     Ok(resolved)
 }
 
+/// What is sent for a part, and how it ends when that is delivered.
+fn send<'e>(
+    config: &Config,
+    source: &SourceConfig,
+    part: &'e Part,
+    resolution: &Resolution,
+    claim: Claim,
+) -> (Vec<Operation<'e>>, Outcome) {
+    let nothing = |outcome| (Vec::new(), outcome);
+    match (claim, map(config, source, part, resolution)) {
+        // Whoever is not to be sent is not to be told about either.
+        (_, Ok(Mapped::Dropped(reason @ DropReason::OptedOut))) => {
+            nothing(Outcome::Dropped(reason))
+        }
+        (Claim::Copy { untold }, _) => {
+            let at = told_at(part);
+            let link = |(person, anonymous)| Operation::link(person, anonymous, at);
+            let links = untold.into_iter().map(link).collect();
+            (links, Outcome::Dropped(DropReason::DuplicateKey))
+        }
+        (Claim::Ours(_), Ok(Mapped::Operations(operations))) => {
+            match unvouched(part, &operations) {
+                Some(letter) => nothing(Outcome::DeadLettered(letter)),
+                None => (operations, Outcome::Delivered),
+            }
+        }
+        (Claim::Ours(_), Ok(Mapped::Dropped(reason))) => nothing(Outcome::Dropped(reason)),
+        (Claim::Ours(_), Err(error)) => nothing(Outcome::DeadLettered(error.into())),
+    }
+}
+
+/// Takes leave of a person whom the part deletes or suppresses: from here on it counts as done.
+fn leave(
+    person: &PersonId,
+    part: &Part,
+    facts: &mut Facts,
+    now: Time,
+) -> Result<Leaving, JournalError> {
+    let forgets = identity::forget(person, facts, now)?;
+    let (person, at) = (person.key(), part.event.time().at);
+    let accepted = part.case.accepted_at;
+    let departure = Departure { at, accepted, done: now, until: now.plus(REMEMBERS_GONE) };
+    facts.expect_gone(&person, departure);
+    for key in &forgets {
+        facts.teach(key.clone(), None);
+    }
+    Ok(Leaving { person, departure, forgets })
+}
+
+/// Why a part is not sent that only a public write key vouches for.
+fn unvouched(part: &Part, operations: &[Operation<'_>]) -> Option<DeadLetter> {
+    let operation = operations.iter().find(|operation| operation.needs_secret())?;
+    let message = format!(
+        "{} takes away what cannot be given back, and only a public write key came with it; send it with \
+         a secret that covers this very event",
+        operation.name()
+    );
+    (!part.trusted).then(|| DeadLetter::new(DeadCode::NeedsSecret, Stage::Mapping, message))
+}
+
 /// Whether its person was deleted or suppressed after it happened, or after it was accepted: sent now,
 /// it would bring the person back.
 fn happened_before_deletion(
@@ -131,8 +176,9 @@ fn happened_before_deletion(
     now: Time,
 ) -> bool {
     let person = resolution.subject.person.as_ref();
-    let times = (part.event.time().at, part.case.accepted_at);
-    person.is_some_and(|person| facts.is_of_the_gone(&person.key(), times, now))
+    let (happened, accepted) = (part.event.time().at, part.case.accepted_at);
+    let when = When { happened, accepted, now };
+    person.is_some_and(|person| facts.is_of_the_gone(&person.key(), when))
 }
 
 impl Resolved {
@@ -182,11 +228,6 @@ fn tell_first(
 fn decided_before(part: &Part) -> Option<Outcome> {
     match (part.verdict.action, &part.verdict.drop) {
         (Action::Drop, Some(reason)) => Some(Outcome::Dropped(reason.clone())),
-        (Action::Drop, None) => Some(Outcome::DeadLettered(DeadLetter::new(
-            DeadCode::NeedsSecret,
-            Stage::Guard,
-            part.verdict.reason.clone(),
-        ))),
         _ => part.refused.clone().map(Outcome::DeadLettered),
     }
 }
@@ -256,6 +297,7 @@ fn question<'a>(source: &'a SourceConfig, part: &'a Part) -> Question<'a> {
         identify_as: part.hints.identify_as.as_ref().and_then(named_by_script),
         config: &source.identity,
         seen_at: told_at(part).min(part.case.accepted_at),
+        accepted_at: part.case.accepted_at,
     }
 }
 

@@ -355,18 +355,26 @@ impl Core {
             taught.push((key.clone(), written));
             written
         });
-        for key in event.given_up() {
+        let leaving = event.take_leaving();
+        for (leaving, landed) in &leaving {
+            for key in &leaving.forgets {
+                // What Customer.io did not delete is known as before.
+                let written = *landed && self.facts.write(key, lesson);
+                taught.push((key.clone(), written));
+                event.taught.extend(written.then(|| (key.clone(), None)));
+            }
+        }
+        for (key, fact) in self.untaught(&event, now) {
             self.lessons += 1;
-            self.facts.teach(key.clone(), None);
+            self.facts.teach(key.clone(), fact.clone());
             self.facts.write(&key, self.lessons);
             taught.push((key.clone(), true));
-            event.taught.push((key, None));
+            event.taught.push((key, fact));
         }
         self.after_commit.facts.extend(taught);
         self.after_commit.barriers.append(&mut event.landed);
-        let gone = std::mem::take(&mut event.gone);
+        self.changes.extend(tombstones(leaving, &mut self.facts, now));
         let (mut change, report) = event.conclude(seq, now);
-        self.changes.extend(tombstones(gone, &change, &mut self.facts, now));
         self.line.unblock(seq);
         match &mut change {
             Change::Settle(settlement) => self.reasons.bound(&mut settlement.outcome),

@@ -11,13 +11,13 @@ use crate::clock::Time;
 use crate::delivery::{Fate, ItemId};
 use crate::destination::customerio::Subject;
 use crate::guard::Case;
-use crate::identity::Notice;
+use crate::identity::{Notice, told_by};
 use crate::journal::{
     Attempts, Change, Deferral, DonePart, Fact, FactKey, Held, Place, Seq, Settlement, Stored,
     TrailEntry, Why,
 };
 use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
-use crate::pipeline::{Check, Origin, Part, Prepared, Resolved};
+use crate::pipeline::{Check, Leaving, Origin, Part, Prepared, Resolved};
 use crate::spec::Fingerprint;
 
 /// An event between the journal and its end.
@@ -32,8 +32,8 @@ pub(super) struct Unsettled {
     pub(super) taught: Vec<(FactKey, Option<Fact>)>,
     /// Its place in the order in which events taught.
     pub(super) lesson: u64,
-    /// Who is deleted or suppressed by it, and when that happened.
-    pub(super) gone: Vec<(String, Time)>,
+    /// Who is deleted or suppressed by it, and by which part.
+    leaving: Vec<(u32, Leaving)>,
     /// Barriers that Customer.io accepted: what is behind them leaves when this is written down.
     pub(super) landed: Vec<ItemId>,
     /// The first reason to put the whole event out of line.
@@ -55,8 +55,8 @@ pub(super) struct Progress {
     owner: Fingerprint,
     /// Operations without an end.
     pub(super) open: usize,
-    /// Operations that Customer.io has.
-    delivered: usize,
+    /// The operations that Customer.io has, a bit for each: a part has a handful of them.
+    delivered: u32,
     /// How it ends when they all are delivered.
     pub(super) end: Option<Outcome>,
     /// Until when it is parked or held.
@@ -153,7 +153,7 @@ impl Unsettled {
             keys: BTreeSet::new(),
             taught: Vec::new(),
             lesson,
-            gone: Vec::new(),
+            leaving: Vec::new(),
             landed: Vec::new(),
             postponed: None,
             ended: None,
@@ -190,7 +190,7 @@ impl Unsettled {
         self.trail.person = self.trail.person.take().or(resolved.person);
         self.keys.extend(resolved.keys);
         self.taught.extend(resolved.taught);
-        self.gone.extend(resolved.gone);
+        self.leaving.extend(resolved.leaving.map(|leaving| (part.index, leaving)));
         let notices = resolved.notices.iter().map(|notice| notice.as_str().to_owned());
         self.trail.notices.extend(notices);
         let progress = Progress {
@@ -245,7 +245,7 @@ impl Unsettled {
         };
         match fate {
             Fate::Delivered | Fate::DeliveredBarrier => {
-                progress.delivered += 1;
+                progress.delivered |= bit(op);
                 self.trail.answer = "200".into();
             }
             Fate::Rejected(error, status) => {
@@ -292,14 +292,46 @@ impl Unsettled {
     /// The business keys that it gives up by ending as it does: who waits for days, was dropped or
     /// died must not keep others from arriving.
     pub(super) fn given_up(&self) -> Vec<FactKey> {
-        let retried = self.postponed.as_ref().is_some_and(|postponed| postponed.why == Why::Retry);
         let gives_up = |progress: &&Progress| {
             progress.parked_until.is_some()
                 || progress.rejected_as.is_some()
                 || !matches!(progress.end, Some(Outcome::Delivered))
         };
-        let parts = self.parts.iter().filter(gives_up).filter(|_| !retried);
+        let parts = self.parts.iter().filter(gives_up).filter(|_| !self.is_retried());
         parts.filter_map(|progress| progress.holds.clone()).collect()
+    }
+
+    /// What it taught of which Customer.io was not told, and is not going to be by this event: what is not
+    /// sent teaches nothing. With each, the event that taught it.
+    pub(super) fn untold(&self) -> Vec<(FactKey, Fact, Fingerprint)> {
+        let mut untold = Vec::new();
+        if self.is_retried() {
+            return untold;
+        }
+        for progress in self.parts.iter().filter(|progress| !progress.is_delivered()) {
+            for (key, fact) in &self.taught {
+                let Some(fact) = fact else { continue };
+                let told_by = told_by(key, fact, progress.owner);
+                if told_by.is_some_and(|operation| !progress.has_told(operation)) {
+                    untold.push((key.clone(), fact.clone(), progress.owner));
+                }
+            }
+        }
+        untold
+    }
+
+    /// Takes out who is deleted or suppressed by it, and whether Customer.io has done that.
+    pub(super) fn take_leaving(&mut self) -> Vec<(Leaving, bool)> {
+        let leaving = std::mem::take(&mut self.leaving).into_iter();
+        let is_done = |part: u32| {
+            let mut parts = self.parts.iter();
+            parts.any(|progress| progress.index == part && progress.is_delivered())
+        };
+        leaving.map(|(part, leaving)| (leaving, is_done(part))).collect()
+    }
+
+    fn is_retried(&self) -> bool {
+        self.postponed.as_ref().is_some_and(|postponed| postponed.why == Why::Retry)
     }
 
     /// The change that ends it here, one way or the other.
@@ -417,6 +449,11 @@ impl Unsettled {
     }
 }
 
+/// The bit of an operation among those of its part.
+fn bit(operation: u32) -> u32 {
+    1u32.checked_shl(operation).unwrap_or_default()
+}
+
 impl Progress {
     /// Whether it need not be looked at again when the event comes back. What was refused is tried
     /// again with it: else nothing would remember that it was.
@@ -424,10 +461,21 @@ impl Progress {
         let failed =
             self.rejected_as.is_some() || matches!(self.end, Some(Outcome::DeadLettered(_)));
         let waits = match why {
-            Why::Retry => self.delivered == 0 || self.delivered < self.operations.len(),
+            Why::Retry => !self.is_delivered(),
             Why::Parked | Why::Held => false,
         };
         self.parked_until.is_none() && !failed && !waits
+    }
+
+    /// Whether something was sent, and Customer.io has all of it.
+    fn is_delivered(&self) -> bool {
+        self.delivered != 0 && self.delivered.count_ones() as usize == self.operations.len()
+    }
+
+    /// Whether Customer.io has all of its operations of this name.
+    fn has_told(&self, operation: &str) -> bool {
+        let mut named = (0..).zip(&self.operations).filter(|(_, name)| **name == operation);
+        named.all(|(number, _)| self.delivered & bit(number) != 0)
     }
 
     /// The business key that it keeps while the event waits.

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Time;
-use crate::identity::{Facts, mentioned};
+use crate::identity::{Departure, Facts, mentioned};
 use crate::journal::{
     Change, DeadFilter, Forget, Gone, Journal, JournalError, Place, RecordedFilter, Seq,
     Settlement, TrailEntry, Waiting, Why,
 };
 use crate::outcome::{DropReason, Outcome};
-use crate::pipeline::{Origin, REMEMBERS_GONE};
+use crate::pipeline::{Leaving, Origin, REMEMBERS_GONE};
 use crate::spec::RawCall;
 
 /// How many rows are looked at in one step.
@@ -111,24 +111,23 @@ impl Purge {
     }
 }
 
-/// What is written down about the people whom an event deleted or suppressed, when it ends with
-/// `change`: they are gone when Customer.io says so.
+/// What is written down about the people whom an event was to delete or suppress, each with whether
+/// Customer.io has done it: only then they are gone, whatever becomes of the rest of the event.
 pub(super) fn tombstones(
-    gone: Vec<(String, Time)>,
-    change: &Change,
+    leaving: Vec<(Leaving, bool)>,
     facts: &mut Facts,
     now: Time,
 ) -> Vec<Change> {
-    let Change::Settle(end) = change else { return Vec::new() };
     let mut changes = Vec::new();
-    for (person, at) in gone {
-        if end.outcome == Outcome::Delivered {
-            let until = now.plus(REMEMBERS_GONE);
-            facts.is_gone(&person);
-            let gone = Gone { person, at, done: now, until, searched: false };
+    for (Leaving { person, departure, .. }, landed) in leaving {
+        if landed {
+            let done = Departure { done: now, until: now.plus(REMEMBERS_GONE), ..departure };
+            facts.is_gone(&person, departure, done);
+            let Departure { at, done, until, .. } = done;
+            let gone = Gone { person, at, done, until, searched: false };
             changes.push(Change::Forget(Forget::Person(gone)));
         } else {
-            facts.is_not_gone(&person);
+            facts.is_not_gone(&person, departure);
         }
     }
     changes

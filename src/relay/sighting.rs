@@ -41,7 +41,7 @@ impl Sighting {
     /// What a part shows.
     pub(super) fn of(part: &Part) -> Self {
         let (event, case) = (&part.event, &part.case);
-        let kind = Kind::of(case.call, &case.canonical);
+        let kind = case.kind;
         let time = event.time();
         let order = kind == Kind::Exit && case.canonical.starts_with("order_");
         let is_numbered = || {

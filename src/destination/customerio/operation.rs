@@ -247,6 +247,21 @@ impl<'e> Operation<'e> {
         )
     }
 
+    /// Whether it takes something away from people who did not ask for it and cannot be given back: a
+    /// public write key is not enough for that.
+    pub fn needs_secret(&self) -> bool {
+        match self {
+            Self::Object(change) => change.action == ObjectAction::Delete,
+            other => other.is_barrier(),
+        }
+    }
+
+    /// Whether nothing may be said of its person with it: an identify ahead of it would create whom it
+    /// deletes, or be lost with who is blocked still.
+    pub fn says_all(&self) -> bool {
+        matches!(self, Self::Delete { .. } | Self::Suppress { .. } | Self::Unsuppress { .. })
+    }
+
     /// The person that it deletes or suppresses.
     pub fn person_gone(&self) -> Option<&PersonId> {
         match self {

@@ -10,7 +10,8 @@ use super::Core;
 use crate::clock::Time;
 use crate::guard::Case;
 use crate::guard::keys::Holder;
-use crate::journal::{DonePart, FactKey, JournalError, Stored};
+use crate::identity;
+use crate::journal::{DonePart, Fact, FactKey, JournalError, Stored};
 use crate::pipeline::Part;
 use crate::relay::ledger::Unsettled;
 
@@ -46,6 +47,25 @@ pub(super) fn to_send<'p>(done: &[DonePart], part: &'p Part, nth: u32) -> Option
 }
 
 impl Core {
+    /// What an event that ends, or waits for days, takes back of what it taught: the business keys that it
+    /// held, and that of which Customer.io was not told. What another event has taught since stays.
+    pub(super) fn untaught(
+        &mut self,
+        event: &Unsettled,
+        now: Time,
+    ) -> Vec<(FactKey, Option<Fact>)> {
+        let mut untaught: Vec<_> = event.given_up().into_iter().map(|key| (key, None)).collect();
+        for (key, fact, by) in event.untold() {
+            // Where the journal cannot be read, it stays.
+            let known = self.facts.get(&key, now).ok().flatten();
+            if known.is_some_and(|known| identity::told_by(&key, &known, by).is_some()) {
+                let before = identity::untold(&key, &fact, now);
+                untaught.push((key, before));
+            }
+        }
+        untaught
+    }
+
     /// Gives up the business keys that the event held while it waited and is not sent with now: the
     /// next copy must be able to take them over.
     pub(super) fn give_up_unused(

@@ -1,5 +1,7 @@
 //! The core over a journal in memory, with time moved by hand.
 
+mod learning;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -107,6 +107,7 @@ data_dir = "data"
 name = "sdk"
 kind = "${kind}"
 write_keys = ["${WRITE_KEY}"]
+token = "${WRITE_KEY}" # as for a key that only servers know: merges need a secret
 
 [customerio]
 site_id = "site"

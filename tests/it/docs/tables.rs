@@ -223,6 +223,7 @@ fn case(call: Call, canonical: &str, class: Class, now: Time) -> Case {
     let at = now.minus(age);
     Case {
         call,
+        kind: guard::Kind::of(call, canonical),
         time: EventTime { at, origin: TimeOrigin::Given, for_age: None },
         received_at: at,
         canonical: canonical.into(),

@@ -117,6 +117,12 @@ impl Mapping {
         Subject { person, anonymous: event.anonymous_id().map(str::to_owned) }
     }
 
+    /// Whether an event takes away what cannot be given back, although neither its type nor its name says
+    /// so.
+    pub fn takes_away(self, event: &Event) -> bool {
+        self == Self::Rudderstack && event.call() == Call::Group && rudderstack::takes_away(event)
+    }
+
     /// What the native destination would send for an event of `subject`: the one of
     /// [`Self::subject`], or what the identity stage knows beyond it.
     ///

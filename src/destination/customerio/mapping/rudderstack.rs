@@ -155,15 +155,7 @@ fn group<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError
         .or_else(|| object_id(value_at(traits, &["groupId"])))
         .ok_or(MapError::Malformed { message: "a group needs a groupId" })?;
     let type_id = object_id(value_at(traits, &["objectTypeId"])).unwrap_or_else(|| "1".into());
-    let asked = value_at(traits, &["action"])
-        .filter(|value| is_truthy(value))
-        .or_else(|| value_at(event.properties(), &["action"]));
-    let action = match asked.and_then(Value::as_str) {
-        Some("delete") => ObjectAction::Delete,
-        Some("add_relationships") => ObjectAction::AddRelationships,
-        Some("delete_relationships") => ObjectAction::DeleteRelationships,
-        _ => ObjectAction::Identify,
-    };
+    let action = group_action(event);
     let about_people =
         matches!(action, ObjectAction::AddRelationships | ObjectAction::DeleteRelationships);
     if about_people && subject.person.is_none() {
@@ -177,6 +169,24 @@ fn group<'e>(event: &'e Event, subject: &Subject) -> Result<Mapped<'e>, MapError
         related: subject.person.clone().map(Who::Person),
         relationship_attributes: None,
     })))
+}
+
+/// What a group asks for.
+fn group_action(event: &Event) -> ObjectAction {
+    let asked = value_at(event.traits(), &["action"])
+        .filter(|value| is_truthy(value))
+        .or_else(|| value_at(event.properties(), &["action"]));
+    match asked.and_then(Value::as_str) {
+        Some("delete") => ObjectAction::Delete,
+        Some("add_relationships") => ObjectAction::AddRelationships,
+        Some("delete_relationships") => ObjectAction::DeleteRelationships,
+        _ => ObjectAction::Identify,
+    }
+}
+
+/// Whether a group deletes its object or takes somebody out of it.
+pub(super) fn takes_away(event: &Event) -> bool {
+    matches!(group_action(event), ObjectAction::Delete | ObjectAction::DeleteRelationships)
 }
 
 /// A lifecycle event of a known person's device is about the device; any other is an event.
