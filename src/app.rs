@@ -25,7 +25,7 @@ use crate::journal::{Journal, JournalError};
 use crate::relay::{self, Purge, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
-use crate::transform::reload::{self, Reloaded, Reloader, Watching};
+use crate::transform::reload::{self, Check, Reloaded, Reloader, Start, Watching};
 use crate::transform::shelf::Shelf;
 use crate::transform::trial::Trial;
 
@@ -60,7 +60,8 @@ impl App {
     /// The first thing that cannot be started, and why.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let loaded = load_bundle(&config)?;
+        let check = fixtures_check(&config);
+        let start = scripts_at_start(&config, &check)?;
         let emulator = match config.destination {
             DestinationKind::Emulator => Some(start_emulator(&clock)?),
             DestinationKind::Customerio => None,
@@ -68,12 +69,20 @@ impl App {
         let client = Arc::new(connect(&config, emulator.as_ref())?);
         let journal = open_journal(&config, &clock)?;
         let mut tasks = vec![tokio::spawn(probe_region(Arc::clone(&config), Arc::clone(&client)))];
-        let shelf = Shelf::open(config.data_dir.join("bundles"));
-        let (loaded, refusal) = reload::at_start(&shelf, loaded);
         let (verdicts, judged) = std::sync::mpsc::channel();
-        let trial = Arc::new(Trial::new(loaded.hash(), verdicts));
-        let bundle = Arc::new(ArcSwap::from_pointee(loaded));
-        let reloader = reloader(&config, &bundle, (shelf, refusal), &trial);
+        let trial = Arc::new(Trial::new(start.bundle.hash(), verdicts));
+        let bundle = Arc::new(ArcSwap::from_pointee(start.bundle));
+        let reloader = Reloader::new(config.transforms.clone(), Arc::clone(&bundle), check);
+        // Read again: now that the journal is ours, nobody else writes there.
+        let reloader = reloader.with_shelf(shelf(&config), Arc::clone(&trial));
+        if let Some(refusal) = start.refusal {
+            tracing::error!(
+                "the scripts in {} cannot be used; the last good ones are in force:\n{refusal}",
+                config.transforms.display()
+            );
+            reloader.refuse(refusal);
+        }
+        let reloader = Arc::new(reloader);
         let watch = admin::Watch::new(clock.now());
         let tap = Arc::new(relay::Tap::default());
         let relay = Relay {
@@ -117,9 +126,8 @@ impl App {
         tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
         let admin = admin::serve(admin)?;
         let watching = config
-            .transforms
-            .is_dir()
-            .then(|| reload::watch(Arc::clone(&reloader), reload::STILL_FOR, tell));
+            .scripts_folder()
+            .map(|_| reload::watch(Arc::clone(&reloader), reload::STILL_FOR, tell));
         Ok(Self {
             addr,
             admin_addr: admin.addr(),
@@ -162,6 +170,11 @@ impl App {
         self.bundle.load_full()
     }
 
+    /// Why the scripts of the folder are not in force, where they are not.
+    pub fn refusal(&self) -> Option<String> {
+        self.reloader.refusal()
+    }
+
     /// Brings a changed transforms folder into force, or says why not.
     pub async fn reload(&self) -> Reloaded {
         let reloader = Arc::clone(&self.reloader);
@@ -201,47 +214,38 @@ impl App {
     }
 }
 
-/// Loads the configured scripts; the shipped ones where there is no folder.
-///
-/// # Errors
-/// What is wrong with the scripts, with file and line.
-pub fn load_bundle(config: &Config) -> anyhow::Result<Bundle> {
-    let bundle = match config.transforms.is_dir() && !config.ships_scripts() {
-        true => Bundle::load(&config.transforms),
-        false => Bundle::shipped(),
-    };
-    bundle.map_err(|diagnostics| {
-        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the scripts cannot be used:\n{}", lines.join("\n"))
+/// What scripts must pass before they come into force: the fixtures that lie beside their folder.
+fn fixtures_check(config: &Arc<Config>) -> Check {
+    let fixtures = config.transforms.with_file_name("fixtures");
+    let config = Arc::clone(config);
+    Box::new(move |bundle| {
+        match suite::check_bundle(&config, bundle, &fixtures)? {
+            0 => tracing::warn!("the scripts are untested: there are no fixtures beside them"),
+            passed => tracing::info!(fixtures = passed, "the scripts pass their fixtures"),
+        }
+        Ok(())
     })
 }
 
-/// What brings changed scripts into force: only those that pass the fixtures that lie beside them.
-fn reloader(
-    config: &Arc<Config>,
-    bundle: &Arc<ArcSwap<Bundle>>,
-    (shelf, refusal): (Shelf, Option<String>),
-    trial: &Arc<Trial>,
-) -> Arc<Reloader> {
-    let fixtures = config.transforms.with_file_name("fixtures");
-    let checked = Arc::clone(config);
-    let check = move |bundle: &Bundle| {
-        let passed = suite::check_bundle(&checked, bundle, &fixtures)?;
-        match passed {
-            0 => tracing::warn!(
-                "the changed scripts are untested: there are no fixtures beside them"
-            ),
-            _ => tracing::info!(fixtures = passed, "the changed scripts pass their fixtures"),
-        }
-        Ok(())
+/// The scripts to start with: those of the configured folder, or the last good ones; the shipped ones
+/// where there is no folder.
+///
+/// # Errors
+/// What is wrong with the scripts, where no good ones are known.
+fn scripts_at_start(config: &Config, check: &Check) -> anyhow::Result<Start> {
+    let start = match config.scripts_folder() {
+        Some(folder) => reload::at_start(&shelf(config), reload::load(folder), check),
+        None => reload::at_start(&shelf(config), reload::shipped(), |_| Ok(())),
     };
-    let reloader = Reloader::new(config.transforms.clone(), Arc::clone(bundle), Box::new(check));
-    let reloader = reloader.with_shelf(shelf, Arc::clone(trial));
-    if let Some(refusal) = refusal {
-        tracing::error!("the scripts before those in the folder are in force: {refusal}");
-        reloader.refuse(refusal);
-    }
-    Arc::new(reloader)
+    start.map_err(|reason| {
+        anyhow::anyhow!(
+            "the scripts cannot be used, and no good ones are known from before:\n{reason}"
+        )
+    })
+}
+
+fn shelf(config: &Config) -> Shelf {
+    Shelf::open(config.data_dir.join("bundles"))
 }
 
 /// Says what a reload did.

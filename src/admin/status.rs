@@ -113,7 +113,6 @@ impl Admin {
     /// The status in a picture.
     pub(super) fn status(&self, picture: &Picture) -> Status {
         let config = &self.config;
-        let has_folder = config.transforms.is_dir();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             started_at: picture.started_at.to_string(),
@@ -125,7 +124,7 @@ impl Admin {
             delivery: Delivery::of(picture, config.customerio.rate),
             scripts: Scripts {
                 bundle: picture.bundle.clone(),
-                folder: has_folder.then(|| config.transforms.display().to_string()),
+                folder: config.scripts_folder().map(|folder| folder.display().to_string()),
                 broken: picture.broken_scripts.clone(),
                 suspended_stages: picture.suspended_stages.clone(),
             },

@@ -72,8 +72,7 @@ pub(super) fn load_bundle(config: &Config, folder: Option<&Path>) -> anyhow::Res
     let folder = match folder {
         Some(folder) if !folder.is_dir() => bail!("{} is no folder", folder.display()),
         Some(folder) => Some(folder),
-        None => Some(config.transforms.as_path())
-            .filter(|folder| folder.is_dir() && !config.ships_scripts()),
+        None => config.scripts_folder(),
     };
     let bundle = match folder {
         Some(folder) => Bundle::load(folder),

@@ -13,7 +13,7 @@ pub use load::{ConfigError, Loaded, check_exposure, load, load_with, parse};
 pub use source::{AnonymousPolicy, IdentityConfig, PrimaryId, SourceConfig, StitchPolicy};
 pub use values::{Secret, Span};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,11 @@ impl Config {
     /// Whether the shipped scripts run because the configuration says so.
     pub fn ships_scripts(&self) -> bool {
         self.transforms.as_os_str() == "shipped"
+    }
+
+    /// The folder whose scripts run; `None`: the shipped ones do.
+    pub fn scripts_folder(&self) -> Option<&Path> {
+        Some(self.transforms.as_path()).filter(|folder| !self.ships_scripts() && folder.is_dir())
     }
 
     /// The source of this name.

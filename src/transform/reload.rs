@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::bundle::Bundle;
+use super::diagnostic::Diagnostic;
 use super::manifest::Reload;
 use super::shelf::Shelf;
 use super::trial::Trial;
@@ -176,10 +177,7 @@ impl Reloader {
     }
 
     fn load(&self) -> Result<Bundle, String> {
-        let bundle = Bundle::load(&self.dir).map_err(|findings| {
-            let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
-            texts.join("\n")
-        })?;
+        let bundle = load(&self.dir)?;
         (self.check)(&bundle)?;
         Ok(bundle)
     }
@@ -189,15 +187,73 @@ impl Reloader {
     }
 }
 
-/// The bundle to start with: the one of the folder, or the one before it where that was withdrawn;
-/// then also why.
-pub fn at_start(shelf: &Shelf, of_folder: Bundle) -> (Bundle, Option<String>) {
-    let Some(reason) = shelf.withdrawn(of_folder.hash()) else { return (of_folder, None) };
-    let refusal = withdrawn(of_folder.hash(), reason);
-    match shelf.before(of_folder.hash()) {
-        Ok(before) => (before, Some(refusal)),
-        Err(_) => (of_folder, None),
+/// Loads a folder.
+///
+/// # Errors
+/// What is wrong with it, with file and line.
+pub fn load(dir: &Path) -> Result<Bundle, String> {
+    Bundle::load(dir).map_err(|findings| said(&findings))
+}
+
+/// The shipped scripts.
+///
+/// # Errors
+/// What is wrong with them, which the tests would have found.
+pub fn shipped() -> Result<Bundle, String> {
+    Bundle::shipped().map_err(|findings| said(&findings))
+}
+
+fn said(findings: &[Diagnostic]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What a server starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// The scripts that are in force first.
+    pub bundle: Bundle,
+    /// Why they are not those of the folder, where they are not.
+    pub refusal: Option<String>,
+}
+
+/// What to start with: the folder is judged as at a reload, and where it is refused, the newest good
+/// bundle of the shelf stands in, so that a restart neither lets a refused one in nor stops the server.
+/// The bundle that was in force last has passed its check before: a restart must be quick.
+///
+/// # Errors
+/// Why the folder is refused, where the shelf has no other bundle: at a first start nothing good is
+/// known.
+pub fn at_start(
+    shelf: &Shelf,
+    of_folder: Result<Bundle, String>,
+    check: impl FnOnce(&Bundle) -> Result<(), String>,
+) -> Result<Start, String> {
+    let refusal = match of_folder {
+        Ok(bundle) => match refused(shelf, &bundle, check) {
+            None => return Ok(Start { bundle, refusal: None }),
+            Some(refusal) => refusal,
+        },
+        Err(refusal) => refusal,
+    };
+    match shelf.newest() {
+        Some(bundle) => Ok(Start { bundle, refusal: Some(refusal) }),
+        None => Err(refusal),
     }
+}
+
+fn refused(
+    shelf: &Shelf,
+    bundle: &Bundle,
+    check: impl FnOnce(&Bundle) -> Result<(), String>,
+) -> Option<String> {
+    let hash = bundle.hash();
+    if let Some(reason) = shelf.withdrawn(hash) {
+        return Some(withdrawn(hash, reason));
+    }
+    if shelf.kept().last().is_some_and(|last| last == hash) {
+        return None;
+    }
+    check(bundle).err()
 }
 
 fn withdrawn(hash: &str, reason: &str) -> String {
@@ -290,6 +346,14 @@ mod tests {
         (dir, Arc::new(ArcSwap::from_pointee(bundle)))
     }
 
+    fn start(
+        data: &Path,
+        dir: &TempDir,
+        check: fn(&Bundle) -> Result<(), String>,
+    ) -> Result<Start, String> {
+        at_start(&Shelf::open(data), load(dir.path()), check)
+    }
+
     fn reloader(dir: &TempDir, current: &Arc<ArcSwap<Bundle>>, check: Check) -> Reloader {
         Reloader::new(dir.path(), Arc::clone(current), check)
     }
@@ -339,13 +403,41 @@ mod tests {
 
         let Reloaded::Refused(reason) = reloader.reload() else { panic!("it was withdrawn") };
         assert!(reason.contains("segue reload --again"), "{reason}");
-        let (started, refusal) =
-            at_start(&Shelf::open(data.path()), Bundle::load(dir.path()).unwrap());
-        assert_eq!(started.hash(), first, "also after a restart");
-        assert!(refusal.unwrap().contains(&second));
+        let start = start(data.path(), &dir, |_| Ok(())).unwrap();
+        assert_eq!(start.bundle.hash(), first, "also after a restart");
+        assert!(start.refusal.unwrap().contains(&second));
 
         assert!(matches!(reloader.reload_again(), Reloaded::Swapped { to, .. } if to == second));
         assert_eq!(reloader.refusal(), None);
+    }
+
+    #[test]
+    fn a_restart_with_a_refused_folder_takes_the_newest_good_scripts() {
+        let (dir, current) = folder();
+        let data = tempfile::tempdir().unwrap();
+        let first = current.load().hash().to_owned();
+        assert_eq!(start(data.path(), &dir, |_| Err("one fails".into())).unwrap_err(), "one fails");
+        Shelf::open(data.path()).keep(&current.load()).unwrap();
+        let again = start(data.path(), &dir, |_| panic!("they were in force and passed before"));
+        assert_eq!(again.unwrap().refusal, None);
+
+        type Row = (&'static str, String, fn(&Bundle) -> Result<(), String>, &'static str);
+        let table: [Row; 2] = [
+            ("its fixtures fail", script(2), |_| Err("fixture one fails".into()), "one fails"),
+            ("a syntax error", "fn on_track(event, ctx) {".into(), |_| Ok(()), "10_a.rhai:1"),
+        ];
+        for (what, text, check, says) in table {
+            std::fs::write(dir.path().join("10_a.rhai"), text).unwrap();
+            let start = start(data.path(), &dir, check).unwrap();
+            assert_eq!(start.bundle.hash(), first, "{what}");
+            assert!(start.refusal.unwrap().contains(says), "{what}");
+        }
+
+        let kept = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().path());
+        let bundle = kept.into_iter().find(|path| path.to_string_lossy().contains(&first)).unwrap();
+        std::fs::write(bundle, "torn").unwrap();
+        let error = start(data.path(), &dir, |_| Ok(())).unwrap_err();
+        assert!(error.contains("10_a.rhai:1"), "no good ones are left: {error}");
     }
 
     #[test]

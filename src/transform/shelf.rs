@@ -83,14 +83,24 @@ impl Shelf {
                 "there are no scripts to go back to: none were in force before these".into()
             );
         };
-        let file = self.folder.join(format!("{before}.json"));
+        self.read(before)
+    }
+
+    /// The bundle that came into force last and can still be used, of those that were not withdrawn.
+    pub fn newest(&self) -> Option<Bundle> {
+        let good = self.list.kept.iter().rev().filter(|kept| self.withdrawn(kept).is_none());
+        good.filter_map(|hash| self.read(hash).ok()).next()
+    }
+
+    fn read(&self, hash: &str) -> Result<Bundle, String> {
+        let file = self.folder.join(format!("{hash}.json"));
         let text = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         let kept: Kept = serde_json::from_slice(&text)
             .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
         let files = kept.files.into_iter().map(|(file, text)| (file, text.into_bytes())).collect();
         Bundle::from_files(files).map_err(|findings| {
             let first = findings.first().map(ToString::to_string).unwrap_or_default();
-            format!("the scripts {before} cannot be used any more: {first}")
+            format!("the scripts {hash} cannot be used any more: {first}")
         })
     }
 

@@ -1,12 +1,15 @@
 //! Scripts that go wrong cost their own event, with a place to look at, and a fix brings it back.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use segue::app::App;
+use segue::clock::SystemClock;
 use segue::journal::DeadFilter;
 use segue::outcome::DeadCode;
 use serde_json::json;
 
-use crate::support::{Segue, eventually, track};
+use crate::support::{self, Segue, eventually, track};
 
 /// A folder with one stage and nothing else.
 fn scripts(folder: &Path, script: &str) {
@@ -14,6 +17,16 @@ fn scripts(folder: &Path, script: &str) {
     std::fs::create_dir_all(&transforms).unwrap();
     std::fs::write(transforms.join("transforms.toml"), "[[stage]]\nfile = \"10_mine\"\n").unwrap();
     std::fs::write(transforms.join("10_mine.rhai"), script).unwrap();
+}
+
+/// One fixture beside them.
+fn fixture(folder: &Path) {
+    let fixtures = folder.join("fixtures");
+    std::fs::create_dir(&fixtures).unwrap();
+    let case = json!({"name": "a quiz stays a quiz", "source": "web",
+        "input": {"type": "track", "event": "Quiz", "userId": "u"},
+        "expect": {"outcome": "delivered", "events": [{"$match": "contains", "event": "Quiz"}]}});
+    std::fs::write(fixtures.join("quiz.test.json"), case.to_string()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,18 +102,17 @@ async fn a_broken_folder_never_replaces_good_scripts() {
     segue.send(&track("u1", "A", "1")).await;
     segue.settled().await;
     assert_eq!(segue.events()[0].data["version"], json!(1));
+
+    let segue = Segue::start_in(segue.stop().await, "").await;
+    assert_eq!(segue.app.bundle().hash(), good, "a restart neither fails nor lets it in");
+    assert!(segue.app.refusal().unwrap().contains("10_mine.rhai"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_that_fail_their_fixtures_do_not_come_into_force() {
     let folder = tempfile::tempdir().unwrap();
     scripts(folder.path(), "fn on_track(event, ctx) { event }\n");
-    let fixtures = folder.path().join("fixtures");
-    std::fs::create_dir(&fixtures).unwrap();
-    let case = json!({"name": "a quiz stays a quiz", "source": "web",
-        "input": {"type": "track", "event": "Quiz", "userId": "u"},
-        "expect": {"outcome": "delivered", "events": [{"$match": "contains", "event": "Quiz"}]}});
-    std::fs::write(fixtures.join("quiz.test.json"), case.to_string()).unwrap();
+    fixture(folder.path());
     let segue = Segue::start_in(folder, "").await;
     let good = segue.app.bundle().hash().to_owned();
 
@@ -109,12 +121,30 @@ async fn scripts_that_fail_their_fixtures_do_not_come_into_force() {
     assert!(refused.contains("a quiz stays a quiz"), "{refused}");
     assert_eq!(segue.app.bundle().hash(), good);
 
+    let segue = Segue::start_in(segue.stop().await, "").await;
+    assert_eq!(segue.app.bundle().hash(), good, "a restart does not let them in either");
+    assert!(segue.app.refusal().unwrap().contains("a quiz stays a quiz"));
+
     scripts(
         segue.folder.path(),
         "fn on_track(event, ctx) { event.properties.seen = true; event }\n",
     );
     segue.app.reload().await;
     assert_ne!(segue.app.bundle().hash(), good);
+    assert_eq!(segue.app.refusal(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_is_refused_while_the_scripts_fail_their_fixtures() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) { event.event = \"Other\"; event }\n");
+    fixture(folder.path());
+
+    let start = App::start(support::config(folder.path(), ""), Arc::new(SystemClock)).await;
+
+    let error = start.err().unwrap().to_string();
+    assert!(error.contains("a quiz stays a quiz"), "{error}");
+    assert!(error.contains("no good ones are known"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
