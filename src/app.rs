@@ -90,7 +90,7 @@ impl App {
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             bundle: Arc::clone(&bundle),
-            client,
+            client: Arc::clone(&client),
             courier: courier_config(&config),
             trial,
             observer: watch.observer(),
@@ -105,6 +105,7 @@ impl App {
             clock: Arc::clone(&clock),
             bundle: Arc::clone(&bundle),
             relay: asker,
+            client,
             reloader: Arc::clone(&reloader),
             watch,
             tap,
@@ -269,9 +270,6 @@ fn tell(reloaded: &Reloaded) {
 /// # Errors
 /// When another process holds it, or it cannot be read.
 pub fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Journal>> {
-    let folder = &config.data_dir;
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     Ok(Arc::new(open_when_free(&journal_options(config), clock)?))
 }
 
@@ -403,6 +401,20 @@ async fn forget_people(mut purge: Purge, journal: &Arc<dyn Journal>, now: Time) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_of_the_journal_is_for_nobody_else() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: folder.path().join("a/data"), ..Config::demo() };
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
+
+        let _journal = open_journal(&config, &clock).unwrap();
+
+        let mode = std::fs::metadata(&config.data_dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn a_journal_that_somebody_only_looks_into_is_waited_for() {

@@ -129,8 +129,13 @@ impl Health {
             self.add(Status::Degraded, "credentials_refused", message);
         }
         if relay.standing.breaker_open {
-            let message = "most requests to Customer.io fail; one at a time tries whether it is back, events are kept";
-            self.add(Status::Degraded, "breaker_open", message.into());
+            let last = picture.last_failure.as_ref();
+            let last = last.map(|last| format!(", the last one at {}: {}", last.at, last.why));
+            let message = format!(
+                "most requests to Customer.io fail{}; one at a time tries whether it is back, events are kept",
+                last.unwrap_or_default()
+            );
+            self.add(Status::Degraded, "breaker_open", message);
         }
         if let Some(ahead) = relay.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_WRONG_MS) {
             let minutes = ahead.abs() / 60_000;
@@ -199,6 +204,7 @@ mod tests {
     use crate::admin::watch::Exits;
     use crate::clock::Time;
     use crate::delivery::Standing;
+    use crate::destination::customerio::client::Failure;
     use crate::relay;
 
     fn well() -> Picture {
@@ -236,8 +242,10 @@ mod tests {
                 Status::Unavailable, &["journal_full"], "10 wait and 10 may"),
             ("paused", Box::new(move |p| p.relay = standing(Standing { paused, ..Standing::default() })),
                 Status::Degraded, &["credentials_refused"], "since 1970-01-01T00:00:00.000Z: Customer.io answers 401"),
-            ("breaker", Box::new(|p| p.relay = standing(Standing { breaker_open: true, ..Standing::default() })),
-                Status::Degraded, &["breaker_open"], "most requests"),
+            ("breaker", Box::new(|p| {
+                p.relay = standing(Standing { breaker_open: true, ..Standing::default() });
+                p.last_failure = Some(Failure { at: Time::from_secs(0), why: "it answered 503".into() });
+            }), Status::Degraded, &["breaker_open"], "fail, the last one at 1970-01-01T00:00:00.000Z: it answered 503"),
             ("a clock as usual", Box::new(|p| p.relay = clock_ahead(-4 * 60_000)), Status::Ready, &[], ""),
             ("a clock ahead", Box::new(|p| p.relay = clock_ahead(62 * 60_000)),
                 Status::Degraded, &["clock_wrong_here"], "62 min ahead of Customer.io's"),

@@ -56,6 +56,7 @@ use tokio::task::JoinHandle;
 use self::health::Health;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::destination::customerio::client::Client;
 use crate::journal::Journal;
 use crate::relay;
 use crate::server::{ReadinessProbe, Ready};
@@ -82,6 +83,8 @@ pub struct Admin {
     pub bundle: Arc<ArcSwap<Bundle>>,
     /// What the relay is doing.
     pub relay: relay::Asker,
+    /// What carries requests to Customer.io.
+    pub client: Arc<Client>,
     /// Exchanges the scripts.
     pub reloader: Arc<Reloader>,
     /// What the journal's counters do not tell.

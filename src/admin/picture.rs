@@ -9,6 +9,7 @@ use super::watch::Exits;
 use super::{Admin, AdminError};
 use crate::clock::Time;
 use crate::data_health::Figures;
+use crate::destination::customerio::client::Failure;
 use crate::journal::{JournalHealth, Pending, Total};
 use crate::relay;
 
@@ -32,6 +33,8 @@ pub struct Picture {
     pub disk_floor_bytes: u64,
     /// What the relay is doing; `None`: it does not answer.
     pub relay: Option<relay::Status>,
+    /// The last request to Customer.io that failed.
+    pub last_failure: Option<Failure>,
     /// The scripts in force.
     pub bundle: String,
     /// Stages of the scripts that are left out because they ran out of time too often.
@@ -79,6 +82,7 @@ impl Admin {
             journal: self.journal.health(),
             disk_floor_bytes: self.config.journal.disk_floor_bytes,
             relay,
+            last_failure: self.client.last_failure(),
             bundle: bundle.hash().to_owned(),
             suspended_stages: bundle.suspended().into_iter().map(String::from).collect(),
             broken_scripts: self.reloader.refusal(),

@@ -119,6 +119,7 @@ impl Admin {
             };
             let reply = self.journal.redrive(&filter, ALL).blocking_recv();
             redriven += reply.map_err(|_| AdminError::Unfinished)??;
+            self.watch.redriven(bundle, code);
         }
         if redriven > 0 {
             tracing::info!(
@@ -126,7 +127,6 @@ impl Admin {
                 bundle,
                 "what failed under withdrawn scripts goes on its way again"
             );
-            self.watch.check_exits(self.journal.as_ref(), true, self.clock.now())?;
         }
         Ok(redriven)
     }

@@ -105,6 +105,9 @@ pub struct Destination {
     pub kind: DestinationKind,
     /// The region of the account.
     pub region: String,
+    /// The base URL that is configured instead of the region's, where one is.
+    #[serde(default)]
+    pub url: Option<String>,
     /// `v1` or `v2`.
     pub transport: String,
 }
@@ -136,6 +139,7 @@ impl Admin {
             destination: Destination {
                 kind: config.destination,
                 region: config.customerio.region.as_str().into(),
+                url: Some(config.customerio.url.clone()).filter(|url| !url.is_empty()),
                 transport: config.customerio.transport.as_str().into(),
             },
             sources: config.source.iter().map(|source| source.name.clone()).collect(),

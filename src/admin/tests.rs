@@ -401,6 +401,57 @@ async fn a_restart_forgets_neither_the_counts_nor_the_dead_orders() {
     second.app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_withdrawn_scripts_broke_are_no_trouble_once_they_are_redriven() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let segue = Segue::start(&folder).await;
+    let good = segue.app.bundle().hash().to_owned();
+    scripts(folder.path(), BROKEN);
+    segue.app.reload().await;
+    assert_ne!(segue.app.bundle().hash(), good);
+
+    let orders: Vec<Value> = (0..12).map(|n| order(&format!("m-{n}"), "u-1")).collect();
+    segue.post(json!(orders)).await;
+
+    until("the scripts to be withdrawn and the orders to arrive", async || {
+        let events = segue.app.emulator().unwrap().lock().events().count();
+        (segue.app.bundle().hash() == good && events == 12).then_some(())
+    })
+    .await;
+    // Sooner than a dead letter is believed to be on its way to the journal.
+    until("the orders to be forgotten", async || {
+        (segue.metrics().await.sum("segue_exit_dead_letters") == 0.0).then_some(())
+    })
+    .await;
+    segue.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_why_nothing_arrives_is_told_what_became_of_the_last_request() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), MENDED);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let segue = Segue::start_with(&folder, |config| {
+        config.destination = crate::config::DestinationKind::Customerio;
+        let customerio = &mut config.customerio;
+        customerio.url = format!("http://{nobody}");
+        customerio.transport = crate::destination::customerio::Transport::V1;
+        (customerio.site_id, customerio.api_key) = (Secret::new("s"), Secret::new("k"));
+    })
+    .await;
+    let orders: Vec<Value> = (0..8).map(|n| order(&format!("m-{n}"), &format!("u-{n}"))).collect();
+
+    segue.post(json!(orders)).await;
+
+    let health = segue.healthy_when("most requests fail", "degraded").await;
+    let reason = &health["reasons"][0];
+    assert_eq!(reason["code"], "breaker_open");
+    let said = reason["message"].as_str().unwrap().to_lowercase();
+    assert!(said.contains("the last one at") && said.contains("refused"), "{said}");
+    segue.app.stop().await;
+}
+
 /// What a rule of Prometheus asks for: a name, with or without labels.
 fn asked_for(rules: &str) -> Vec<(String, Vec<String>)> {
     let selector = regex::Regex::new(r"(segue_[a-z_]+)(?:\{([^}]*)\})?").unwrap();

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::data_health::DataHealth;
 use crate::guard::Kind;
 use crate::journal::{DeadFilter, DeadRow, Journal, JournalError, Seq};
+use crate::outcome::DeadCode;
 use crate::relay::Report;
 use crate::spec::normalise;
 use crate::transform::Bundle;
@@ -50,6 +51,8 @@ pub struct Watch {
 struct Exit {
     at: Time,
     code: &'static str,
+    /// The scripts that were active.
+    bundle: String,
     /// Whether it was seen in the journal: the report comes before the commit.
     stored: bool,
 }
@@ -109,8 +112,12 @@ impl Watch {
         let health = self.health.load();
         // The sentences hold numbers that change all the time.
         if before.codes() != health.codes() {
+            let is_worse = health.status > before.status;
             let (before, now) = (before.word(), health.word());
-            tracing::info!(before, now, reasons = %health.codes(), "health changed");
+            match is_worse {
+                true => tracing::warn!(before, now, reasons = %health.codes(), "health is worse"),
+                false => tracing::info!(before, now, reasons = %health.codes(), "health changed"),
+            }
         }
     }
 
@@ -155,6 +162,12 @@ impl Watch {
         Ok(())
     }
 
+    /// Forgets exit events that were redriven, all that died like this under a bundle. It need not wait
+    /// until their ends are in the journal: what comes there later is redriven too.
+    pub(super) fn redriven(&self, bundle: &str, code: DeadCode) {
+        self.known().retain(|_, exit| exit.bundle != bundle || exit.code != code.as_str());
+    }
+
     fn note(&self, report: &Report) {
         let trail = &report.trail;
         tracing::debug!(
@@ -173,7 +186,8 @@ impl Watch {
         self.contracts.note(report);
         self.data().note(report);
         if let (true, Some(letter)) = (report.exit, &report.letter) {
-            let exit = Exit { at: trail.at, code: letter.code.as_str(), stored: false };
+            let (code, bundle) = (letter.code.as_str(), trail.bundle.clone());
+            let exit = Exit { at: trail.at, code, bundle, stored: false };
             self.remember(report.seq, exit);
         }
     }
@@ -196,7 +210,7 @@ impl Admin {
     pub(super) fn recall_exits(&self) -> Result<(), JournalError> {
         let since = self.clock.now().minus(RECENT);
         let filter = DeadFilter { since: Some(since), ..DeadFilter::default() };
-        let bundle = self.bundle.load_full();
+        let in_force = self.bundle.load_full();
         let (mut after, mut left) = (None, RECALL_ROWS);
         while left > 0 {
             let rows = self.journal.dead(&filter, after, left)?;
@@ -204,9 +218,10 @@ impl Admin {
             after = Some(last.seq);
             left = left.saturating_sub(rows.len());
             for row in rows {
-                let exit = Exit { at: row.at, code: row.letter.code.as_str(), stored: true };
+                let (code, bundle) = (row.letter.code.as_str(), row.bundle.clone());
+                let exit = Exit { at: row.at, code, bundle, stored: true };
                 let seq = row.seq;
-                if is_exit(&self.config, &bundle, row) {
+                if is_exit(&self.config, &in_force, row) {
                     self.watch.remember(seq, exit);
                 }
             }

@@ -49,16 +49,22 @@ pub(super) fn execute(args: &HealthArgs, out: &mut dyn Write) -> anyhow::Result<
     if args.operator.json {
         stdout::json_line(out, &both)?;
     } else {
-        writeln!(out, "{}", both.health.status.as_str())?;
-        for reason in &both.health.reasons {
-            writeln!(out, "  {}: {}", reason.code, printable(&reason.message))?;
-        }
+        write_health(&both.health, out)?;
         write_data(&both.data, out)?;
     }
     Ok(match both.health.status {
         Status::Ready | Status::Degraded => ExitCode::SUCCESS,
         Status::Unavailable => ExitCode::from(1),
     })
+}
+
+fn write_health(health: &Health, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", health.status.as_str())?;
+    for reason in &health.reasons {
+        let lines: Vec<String> = reason.message.lines().map(printable).collect();
+        writeln!(out, "  {}: {}", reason.code, lines.join("\n    "))?;
+    }
+    Ok(())
 }
 
 fn write_data(data: &DataReport, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -119,6 +125,22 @@ pub(super) fn age(found: &Figures, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::health::Reason;
+
+    #[test]
+    fn a_reason_of_several_lines_is_shown_line_by_line() {
+        let message = "the scripts cannot be used: a.rhai:3: no\n  3 | let\n\u{1b}[2J".into();
+        let reason = Reason { code: "broken_scripts".into(), message };
+        let health = Health { status: Status::Degraded, reasons: vec![reason] };
+        let mut out = Vec::new();
+        write_health(&health, &mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        degraded
+          broken_scripts: the scripts cannot be used: a.rhai:3: no
+              3 | let
+            �[2J
+        ");
+    }
 
     #[test]
     fn what_was_found_stands_beside_what_to_do() {

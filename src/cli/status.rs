@@ -96,9 +96,10 @@ fn delivery(status: &Status) -> String {
     let destination = &status.destination;
     let to = match destination.kind {
         crate::config::DestinationKind::Emulator => "the built-in emulator".to_owned(),
-        crate::config::DestinationKind::Customerio => {
-            format!("Customer.io {} by {}", destination.region, destination.transport)
-        }
+        crate::config::DestinationKind::Customerio => match &destination.url {
+            Some(url) => format!("{url} (customerio.url) by {}", destination.transport),
+            None => format!("Customer.io {} by {}", destination.region, destination.transport),
+        },
     };
     let Some(delivery) = &status.delivery else {
         return format!("to {to}: no answer from the relay");
@@ -169,6 +170,7 @@ mod tests {
             destination: Destination {
                 kind: DestinationKind::Customerio,
                 region: "eu".into(),
+                url: None,
                 transport: "v2".into(),
             },
             sources: vec!["web".into(), "app".into()],
@@ -187,5 +189,10 @@ mod tests {
         journal   /data, 2.00 KiB, 1.00 GiB free on its disk
         sources   web, app
         ");
+
+        let url = Some("http://127.0.0.1:8090".into());
+        let destination = Destination { url, ..status.destination.clone() };
+        let elsewhere = printed(&Status { destination, ..status });
+        assert!(elsewhere.contains("to http://127.0.0.1:8090 (customerio.url) by v2: "));
     }
 }

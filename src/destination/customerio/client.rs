@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use super::Region;
 use super::request::{Method, Request};
 use super::response::{self, Answer};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::spec::timestamp;
 
 /// Hops from one host to another; the regions need one.
@@ -94,6 +95,16 @@ pub struct Client {
     warned_of_odd_answer: AtomicBool,
     /// By how many milliseconds the clock here is ahead of the one that dates the answers.
     ahead: AtomicI64,
+    last_failure: Mutex<Option<Failure>>,
+}
+
+/// A request that Customer.io did not deal with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// When it was known.
+    pub at: Time,
+    /// Why, for people: a status, or what became of the connection.
+    pub why: String,
 }
 
 /// Stands for a clock that nothing is known about.
@@ -147,6 +158,7 @@ impl Client {
             warned_of_redirect: AtomicBool::new(false),
             warned_of_odd_answer: AtomicBool::new(false),
             ahead: AtomicI64::new(UNKNOWN),
+            last_failure: Mutex::default(),
         })
     }
 
@@ -173,16 +185,31 @@ impl Client {
                 {
                     tracing::warn!(http.status = status, "an answer of Customer.io is not JSON");
                 }
-                response::read(status, retry_after.as_deref(), &body, SystemClock.now())
+                let now = SystemClock.now();
+                if status >= 500 {
+                    self.failed(now, format!("it answered {status}"));
+                }
+                response::read(status, retry_after.as_deref(), &body, now)
             }
             Err(error) => {
                 let unknown_fate = !(error.is_connect() || error.is_builder());
                 // The path of a request may name a person.
-                let error = error.without_url();
-                tracing::debug!(%error, "a request to Customer.io got no answer");
+                let why = cause(&error.without_url());
+                tracing::debug!(why, "a request to Customer.io got no answer");
+                self.failed(SystemClock.now(), why);
                 Answer::TryAgain { status: None, retry_after: None, unknown_fate }
             }
         }
+    }
+
+    /// The last request that failed since the start.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn failed(&self, at: Time, why: String) {
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Failure { at, why });
     }
 
     /// Asks where the account lives, which also shows whether the credentials are right.
@@ -266,6 +293,19 @@ impl Client {
     }
 }
 
+/// What is at the bottom of an error: the outer ones only say that a request failed.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        let what = if error.is_connect() { "connection" } else { "answer" };
+        return format!("no {what} in time");
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// Where Customer.io says that an account lives.
 #[derive(Deserialize)]
 struct Where {
@@ -330,6 +370,14 @@ fn may_follow(custom: bool, from: &Url, next: &Url) -> bool {
     }
     let host = next.host_str().unwrap_or_default();
     next.scheme() == "https" && (host == "customer.io" || host.ends_with(".customer.io"))
+}
+
+/// Whether this can be the base URL of an account.
+///
+/// # Errors
+/// Why not, and what to write.
+pub fn check_url(text: &str) -> Result<(), ClientError> {
+    base_url(text).map(drop)
 }
 
 fn base_url(text: &str) -> Result<Url, ClientError> {

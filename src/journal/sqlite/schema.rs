@@ -92,6 +92,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
+/// Makes the folder, if it is not there, for nobody but us: what lies in it is about people.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
 /// Takes the lock that keeps a second process away. It is held until the file is dropped, and the
 /// system releases it when the process dies.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
@@ -99,7 +107,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let failed = |error: std::io::Error| {
         JournalError::Failed(format!("cannot lock {}: {error}", path.display()))
     };
-    std::fs::create_dir_all(directory).map_err(failed)?;
+    make_private(directory).map_err(failed)?;
     let file =
         File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {

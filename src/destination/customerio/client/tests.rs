@@ -157,6 +157,25 @@ async fn no_connection_means_that_nothing_was_processed() {
 }
 
 #[tokio::test]
+async fn the_last_failure_says_what_became_of_the_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let (busy, _) = server(vec!["HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".into()]).await;
+    let (cut_off, _) = server(vec![String::new()]).await;
+    for (what, url, says) in
+        [("nobody", nobody, "refused"), ("busy", busy, "503"), ("cut off", cut_off, "connection")]
+    {
+        let client = client(&url);
+        assert_eq!(client.last_failure(), None, "{what}");
+        client.send(&batch_request(&["1"])).await;
+        let why = client.last_failure().unwrap().why;
+        assert!(why.to_lowercase().contains(says), "{what}: {why}");
+        assert!(!why.contains("http://"), "{what}: {why}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_after_the_request_leaves_its_fate_unknown() {
     let cut_off = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned();
     for answer in [String::new(), cut_off] {
