@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::offline::{self, Offline};
 use super::stdout;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Overrides};
 use crate::transform::{Bundle, Diagnostic, Severity, lints, reference};
 
 /// Check scripts, tables and configuration. Needs no secret and talks to nobody.
@@ -87,7 +87,7 @@ fn check(args: &CheckArgs) -> Found {
         args.dir.as_ref().map(|dir| dir.join("segue.toml")).filter(|file| file.is_file());
     let is_project = own_config.is_some();
     let file = args.config.clone().or(own_config);
-    let config = offline::load(file.as_deref());
+    let config = offline::load_with(file.as_deref(), &Overrides::default());
     let configured = config.as_ref().ok().map(|offline| offline.config.transforms.clone());
     let folder = match &args.dir {
         Some(dir) if !is_project => Some(dir.clone()),

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::stdout;
-use crate::config;
+use crate::config::{self, Overrides};
 
 /// Print the configuration in force, defaults included, with secrets masked.
 ///
@@ -33,7 +33,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn execute(args: &ConfigArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let loaded = config::load(args.config.as_deref())?;
+    let loaded = config::load(args.config.as_deref(), &Overrides::default())?;
     if args.json {
         stdout::json_page(out, &loaded.config)?;
         return Ok(ExitCode::SUCCESS);

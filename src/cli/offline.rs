@@ -9,11 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::clock::{Clock, SystemClock, Time};
-use crate::config::{self, Config, ConfigError, Loaded};
+use crate::config::{self, Config, ConfigError, Loaded, Overrides};
 use crate::transform::Bundle;
-
-/// What stands for a variable that is not set.
-const UNSET: &str = "not-set";
 
 /// A configuration for commands that talk to nobody.
 pub(super) struct Offline {
@@ -41,16 +38,26 @@ impl Offline {
 /// # Errors
 /// What is wrong with the file.
 pub(super) fn load(file: Option<&Path>) -> Result<Offline, ConfigError> {
-    let unset = std::cell::RefCell::new(Vec::new());
-    let environment = |variable: &str| {
-        let said = std::env::var(variable).ok().filter(|said| !said.is_empty());
-        if said.is_none() && !unset.borrow().iter().any(|known| known == variable) {
-            unset.borrow_mut().push(variable.to_owned());
+    // Whether the server may be reached from outside is no matter of these commands.
+    load_with(file, &Overrides { demo: true, ..Overrides::default() })
+}
+
+/// As [`load`], judged as `serve` would with these overrides.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_with(
+    file: Option<&Path>,
+    overrides: &Overrides<'_>,
+) -> Result<Offline, ConfigError> {
+    let Loaded { config, file, unset } = config::load_partly(file, overrides)?;
+    let mut variables: Vec<String> = Vec::new();
+    for unset in unset {
+        if !variables.contains(&unset.variable) {
+            variables.push(unset.variable);
         }
-        Some(said.unwrap_or_else(|| UNSET.into()))
-    };
-    let Loaded { config, file } = config::load_with(file, &environment)?;
-    Ok(Offline { config, file, unset: unset.into_inner() })
+    }
+    Ok(Offline { config, file, unset: variables })
 }
 
 /// The moment that `--at` names, else now.

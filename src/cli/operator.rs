@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::admin::status::Status;
 use crate::app;
 use crate::clock::SystemClock;
-use crate::config::{self, AdminConfig};
+use crate::config::{self, AdminConfig, Loaded, Overrides};
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
 
@@ -66,7 +66,7 @@ pub(super) fn reach(args: &OperatorArgs) -> anyhow::Result<Reach> {
     let folder = place.options.directory.clone();
     if !folder.join("journal.db").exists() {
         bail!(
-            "no Segue listens at {}, and there is no journal in that folder",
+            "no Segue listens at {}, and there is no journal in that folder: say --config or --data-dir",
             place.socket().display()
         );
     }
@@ -92,7 +92,10 @@ pub(super) fn server(args: &OperatorArgs) -> anyhow::Result<Server> {
     match place.server_at_socket()? {
         Some(server) => Ok(server),
         None => place.server_at_listener()?.with_context(|| {
-            format!("no Segue is running on {}", place.options.directory.display())
+            format!(
+                "no Segue is running on {}: where is it? Say --config or --data-dir, or start it with `segue serve`",
+                place.options.directory.display()
+            )
         }),
     }
 }
@@ -226,7 +229,19 @@ impl Place {
                 (SqliteOptions { directory: folder.clone(), ..SqliteOptions::default() }, None)
             }
             None => {
-                let config = config::load(args.config.as_deref())?.config;
+                // These commands need no secret, but they must find the folder.
+                let overrides = Overrides { demo: true, ..Overrides::default() };
+                let Loaded { mut config, unset, .. } =
+                    config::load_partly(args.config.as_deref(), &overrides)?;
+                if let Some(unset) = unset.iter().find(|unset| unset.path == "data_dir") {
+                    bail!(
+                        "the environment variable {} is not set or empty, and data_dir reads it: set it, or say --data-dir",
+                        unset.variable
+                    );
+                }
+                if unset.iter().any(|unset| unset.path == "admin.token") {
+                    config.admin.token = None;
+                }
                 (app::journal_options(&config), Some(config.admin))
             }
         };

@@ -5,11 +5,16 @@
 //!
 //! Not here: what the values do; each section is documented where it is used.
 
+mod check;
+mod document;
 mod load;
+mod mistake;
 mod source;
 mod values;
 
-pub use load::{ConfigError, Loaded, check_exposure, load, load_with, parse};
+pub use check::SECRET_HEADERS;
+pub use document::{Environment, Unset};
+pub use load::{ConfigError, Loaded, Overrides, load, load_partly, load_with, parse};
 pub use source::{AnonymousPolicy, IdentityConfig, PrimaryId, SourceConfig, StitchPolicy};
 pub use values::{Secret, Span};
 
@@ -262,13 +267,14 @@ impl Default for AdminConfig {
 pub struct LogConfig {
     /// `text` or `json`. Default: `text`.
     pub format: LogFormat,
-    /// A filter as of `tracing`, such as `info` or `segue=debug`. Default: `info,actix_server=warn`.
+    /// A filter as of `tracing`, such as `info` or `segue=debug`. Default: `info`, without
+    /// what the HTTP library says of its own start and of requests that it cannot read.
     pub filter: String,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info,actix_server=warn".into() }
+        Self { format: LogFormat::Text, filter: "info,actix_server=warn,actix_http=off".into() }
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that must not reach a log, a terminal or a dead letter.
-#[derive(Clone, Default, Deserialize, Eq, PartialEq)]
-#[serde(transparent)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -21,9 +20,16 @@ impl Secret {
         &self.0
     }
 
-    /// Whether nothing was given.
+    /// Whether nothing was given, or nothing but white space.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.trim().is_empty()
+    }
+}
+
+/// Without white space around it: files and variables that hold a secret often end with a line end.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(text.trim()))
     }
 }
 

@@ -1,5 +1,9 @@
 //! `[guard]`: ages, flags and rules.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{IntoDeserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Action, Case, Class};
@@ -51,30 +55,26 @@ impl GuardConfig {
         self.historical_after.duration() + self.park_margin.duration()
     }
 
-    /// Checks what no single field can.
+    /// Checks what no single field can; `sources` are the names that rules can speak of.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
+    /// The first thing that is wrong.
+    pub fn check(&self, sources: &[&str]) -> Result<(), Wrong> {
         if self.late_after > self.historical_after {
-            return Err("[guard] late_after must not be longer than historical_after".into());
+            let message = "[guard] late_after must not be longer than historical_after";
+            return Err(Wrong { path: "guard.late_after".into(), message: message.into() });
         }
-        for (at, rule) in self.rule.iter().enumerate() {
-            if rule.action.is_none() && rule.max_age.is_none() {
-                return Err(format!(
-                    "[[guard.rule]] number {} says neither action nor max_age",
-                    at + 1
-                ));
-            }
-            if rule.rename.is_some() && rule.action != Some(Action::Mark) {
-                return Err(format!(
-                    "[[guard.rule]] number {}: rename goes with action = \"mark\"",
-                    at + 1
-                ));
-            }
-        }
-        Ok(())
+        self.rule.iter().enumerate().try_for_each(|(at, rule)| rule.check(at, sources))
     }
+}
+
+/// What is wrong with a value, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wrong {
+    /// The keys that lead to it in the configuration, such as `guard.rule.0.source`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
 }
 
 /// `[[guard.rule]]`: what certain events of certain classes may do. What is left out matches all.
@@ -103,6 +103,34 @@ pub struct GuardRule {
 }
 
 impl GuardRule {
+    fn check(&self, at: usize, sources: &[&str]) -> Result<(), Wrong> {
+        let wrong = |key: &str, message: String| {
+            Err(Wrong { path: format!("guard.rule.{at}.{key}"), message })
+        };
+        let number = at + 1;
+        if self.action.is_none() && self.max_age.is_none() {
+            return wrong(
+                "action",
+                format!("[[guard.rule]] number {number} says neither action nor max_age"),
+            );
+        }
+        if self.rename.is_some() && self.action != Some(Action::Mark) {
+            return wrong(
+                "rename",
+                format!("[[guard.rule]] number {number}: rename goes with action = \"mark\""),
+            );
+        }
+        if self.source.iter().any(|name| !sources.contains(&name.as_str())) {
+            return wrong(
+                "source",
+                format!(
+                    "[[guard.rule]] number {number} speaks of a source that is not there; use the name of a [[source]]"
+                ),
+            );
+        }
+        Ok(())
+    }
+
     /// Whether the rule speaks about this case.
     pub(super) fn matches(&self, case: &Case, class: Class) -> bool {
         let any = |listed: &[String], one: &str| {
@@ -122,19 +150,33 @@ fn names_event(pattern: &str, case: &Case) -> bool {
     }
 }
 
+/// A list, or one value without brackets. What is wrong with a value is said as of any other.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
+    deserializer.deserialize_any(OneOrMany(PhantomData))
+}
+
+struct OneOrMany<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or a list of texts")
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        T::deserialize(text.into_deserializer()).map(|one| vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut many = Vec::new();
+        while let Some(item) = items.next_element()? {
+            many.push(item);
+        }
+        Ok(many)
+    }
 }

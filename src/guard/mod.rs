@@ -17,7 +17,7 @@ mod kind;
 mod reason;
 pub mod replay;
 
-pub use config::{GuardConfig, GuardRule};
+pub use config::{GuardConfig, GuardRule, Wrong};
 pub use kind::Kind;
 
 use std::time::Duration;

@@ -45,7 +45,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SECRET_HEADERS};
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
 use crate::spec::{Arrival, Call, Fingerprint, Ingress, RawCall, Replay, Sketch};
@@ -59,10 +59,6 @@ use split::Unpacked;
 /// With the fields of its batch given to each element, a request may not take more than this many
 /// times its size limit in the journal.
 const MAX_EXPANSION: usize = 4;
-
-/// Request headers that no script may see, whatever the configuration says.
-const SECRET_HEADERS: [&str; 5] =
-    ["authorization", "cookie", "proxy-authorization", "x-segue-token", "x-signature"];
 
 /// The door: shared by all workers.
 pub struct Intake {

@@ -15,6 +15,7 @@ mod fixtures;
 mod input;
 mod misfires;
 mod offline;
+mod operation;
 mod relay;
 mod replays;
 mod scripts;

@@ -145,14 +145,14 @@ impl Process {
     /// Starts `segue serve` with a configuration file, on a port of its own, and waits until it
     /// listens.
     pub async fn start(config: &Path, addr: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_segue"))
-            .args(["serve", "--config"])
-            .arg(config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let process = Self { child };
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_segue"));
+        serve.args(["serve", "--config"]).arg(config);
+        Self::of(serve.stdout(Stdio::null()).stderr(Stdio::null()), addr).await
+    }
+
+    /// Starts what was put together, and waits until it listens.
+    pub async fn of(serve: &mut Command, addr: &str) -> Self {
+        let process = Self { child: serve.spawn().unwrap() };
         let http = http();
         let url = format!("http://{addr}/health/live");
         eventually("the process to listen", async || http.get(&url).send().await.ok()).await;
