@@ -72,17 +72,7 @@ impl App {
         let (verdicts, judged) = std::sync::mpsc::channel();
         let trial = Arc::new(Trial::new(start.bundle.hash(), verdicts));
         let bundle = Arc::new(ArcSwap::from_pointee(start.bundle));
-        let reloader = Reloader::new(config.transforms.clone(), Arc::clone(&bundle), check);
-        // Read again: now that the journal is ours, nobody else writes there.
-        let reloader = reloader.with_shelf(shelf(&config), Arc::clone(&trial));
-        if let Some(refusal) = start.refusal {
-            tracing::error!(
-                "the scripts in {} cannot be used; the last good ones are in force:\n{refusal}",
-                config.transforms.display()
-            );
-            reloader.refuse(refusal);
-        }
-        let reloader = Arc::new(reloader);
+        let reloader = reloader(&config, &bundle, (check, start.refusal), &trial);
         let watch = admin::Watch::new(clock.now());
         let tap = Arc::new(relay::Tap::default());
         let relay = Relay {
@@ -243,6 +233,26 @@ fn scripts_at_start(config: &Config, check: &Check) -> anyhow::Result<Start> {
             "the scripts cannot be used, and no good ones are known from before:\n{reason}"
         )
     })
+}
+
+/// What brings changed scripts into force; `refusal` says why those of the folder are not already.
+fn reloader(
+    config: &Config,
+    bundle: &Arc<ArcSwap<Bundle>>,
+    (check, refusal): (Check, Option<String>),
+    trial: &Arc<Trial>,
+) -> Arc<Reloader> {
+    let reloader = Reloader::new(config.transforms.clone(), Arc::clone(bundle), check);
+    // Read again: now that the journal is ours, nobody else writes there.
+    let reloader = reloader.with_shelf(shelf(config), Arc::clone(trial));
+    if let Some(refusal) = refusal {
+        tracing::error!(
+            "the scripts in {} cannot be used; the last good ones are in force:\n{refusal}",
+            config.transforms.display()
+        );
+        reloader.refuse(refusal);
+    }
+    Arc::new(reloader)
 }
 
 fn shelf(config: &Config) -> Shelf {

@@ -95,7 +95,7 @@ fn whoever_writes_a_value_of_another_type_is_told_how_to_write_it() {
         ("a number as a secret", "token = 5", Some(4), &["source.token is a text: put it in quotes"]),
         ("a time without quotes", "cutover = 2026-12-01T00:00:00Z", Some(4), &["put the time in quotes: cutover = \"2026-12-01T00:00:00Z\""]),
         ("a number in quotes", "[customerio]\nrate = \"300\"", Some(5), &["customerio.rate is a whole number, without quotes or unit: rate = 300"]),
-        ("a size with a unit", "[ingest]\nmax_body_bytes = \"4MB\"", Some(5), &["in bytes: max_body_bytes = 4096000"]),
+        ("a size with a unit", "[ingest]\nmax_body_bytes = \"4MB\"", Some(5), &["in bytes: max_body_bytes = 4194304"]),
         ("a word as a switch", "replay = \"yes\"", Some(4), &["source.replay is true or false"]),
         ("a text as a section", "[[guard.rule]]\naction = \"drop\"\nevent = 7", Some(6), &["a text, or a list of texts"]),
         ("a rule in single brackets", "[guard.rule]\naction = \"drop\"", Some(4), &["write [[guard.rule]] in two brackets"]),
