@@ -42,7 +42,7 @@ pub(super) fn read(
 
 fn in_words(said: &str, path: &str, value: &DeValue<'_>) -> String {
     let expected = said.rsplit_once("expected ").map(|(_, expected)| expected);
-    let Some(expected) = expected.filter(|_| said.starts_with("invalid type")) else {
+    let Some(expected) = expected.filter(|_| said.starts_with("invalid ")) else {
         return said.to_owned();
     };
     let named: Vec<&str> = path.split('.').filter(|step| step.parse::<usize>().is_err()).collect();
@@ -54,6 +54,9 @@ fn in_words(said: &str, path: &str, value: &DeValue<'_>) -> String {
             format!("write [[{path}]] in two brackets: there may be several")
         }
         ("a sequence", _) => format!("{path} is a list: {key} = [\"…\"]"),
+        ("u32" | "u64" | "usize", DeValue::Integer(number)) => {
+            format!("{path} cannot be {number}: it is too small or too large{example}")
+        }
         ("u32" | "u64" | "usize", _) => {
             let unit = if key.ends_with("_bytes") { ", in bytes" } else { "" };
             format!("{path} is a whole number, without quotes or unit{unit}{example}")

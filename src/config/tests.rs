@@ -90,7 +90,8 @@ fn every_mistake_is_named_with_its_line() {
 #[test]
 fn whoever_writes_a_value_of_another_type_is_told_how_to_write_it() {
     #[rustfmt::skip]
-    let table: [Mistake; 8] = [
+    let table: [Mistake; 9] = [
+        ("a number below nothing", "[customerio]\nrate = -1", Some(5), &["customerio.rate cannot be -1", ": rate = 300"]),
         ("a key without brackets", "write_keys = \"s3cret\"", Some(4), &["source.write_keys is a list: write_keys = [\"…\"]"]),
         ("a number as a secret", "token = 5", Some(4), &["source.token is a text: put it in quotes"]),
         ("a time without quotes", "cutover = 2026-12-01T00:00:00Z", Some(4), &["put the time in quotes: cutover = \"2026-12-01T00:00:00Z\""]),
