@@ -222,7 +222,7 @@ fn fixtures_check(config: &Arc<Config>) -> Check {
 /// where there is no folder.
 ///
 /// # Errors
-/// What is wrong with the scripts, where no good ones are known.
+/// Why the scripts cannot be run, where no good ones are known.
 fn scripts_at_start(config: &Config, check: &Check) -> anyhow::Result<Start> {
     let start = match config.scripts_folder() {
         Some(folder) => reload::at_start(&shelf(config), reload::load(folder), check),
@@ -242,17 +242,13 @@ fn reloader(
     (check, refusal): (Check, Option<String>),
     trial: &Arc<Trial>,
 ) -> Arc<Reloader> {
+    if let Some(refusal) = &refusal {
+        let (folder, hash) = (config.transforms.display(), bundle.load().hash().to_owned());
+        tracing::error!("the scripts in {folder} are refused, {hash} are in force: {refusal}");
+    }
     let reloader = Reloader::new(config.transforms.clone(), Arc::clone(bundle), check);
     // Read again: now that the journal is ours, nobody else writes there.
-    let reloader = reloader.with_shelf(shelf(config), Arc::clone(trial));
-    if let Some(refusal) = refusal {
-        tracing::error!(
-            "the scripts in {} cannot be used; the last good ones are in force:\n{refusal}",
-            config.transforms.display()
-        );
-        reloader.refuse(refusal);
-    }
-    Arc::new(reloader)
+    Arc::new(reloader.with_shelf(shelf(config), Arc::clone(trial), refusal))
 }
 
 fn shelf(config: &Config) -> Shelf {

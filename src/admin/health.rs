@@ -153,7 +153,7 @@ impl Health {
     fn judge_scripts(&mut self, picture: &Picture) {
         if let Some(why) = &picture.broken_scripts {
             let message = format!(
-                "the scripts on disk cannot be used, {} stays in force: {why}",
+                "the scripts on disk are refused, {} stays in force: {why}",
                 picture.bundle
             );
             self.add(Status::Degraded, "broken_scripts", message);

@@ -97,9 +97,9 @@ fn banner(loaded: &Loaded, app: &App) -> String {
 fn scripts(config: &Config, hash: &str, is_refused: bool) -> String {
     let folder = config.transforms.display();
     match config.scripts_folder() {
-        Some(_) if is_refused => format!(
-            "{hash}, the last good ones: those in {folder} CANNOT BE USED, `segue status` says why"
-        ),
+        Some(_) if is_refused => {
+            format!("{hash}; what is in {folder} IS REFUSED, `segue status` says why")
+        }
         Some(_) => format!("{folder} ({hash})"),
         None if config.ships_scripts() => format!("shipped ({hash})"),
         None => format!("shipped, since there is no folder {folder} ({hash})"),
@@ -187,7 +187,7 @@ mod tests {
         let shipped = Config { transforms: "shipped".into(), ..Config::demo() };
         let gone = Config { transforms: folder.path().join("gone"), ..Config::demo() };
         assert!(scripts(&here, "abc", false).ends_with(" (abc)"));
-        assert!(scripts(&here, "abc", true).starts_with("abc, the last good ones"));
+        assert!(scripts(&here, "abc", true).contains("IS REFUSED"));
         assert_eq!(scripts(&shipped, "abc", false), "shipped (abc)");
         assert!(scripts(&gone, "abc", false).starts_with("shipped, since there is no folder"));
 

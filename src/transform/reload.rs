@@ -65,19 +65,17 @@ impl Reloader {
     }
 
     /// The same, keeping bundles on a shelf. The one in force is kept at once, and is on trial when
-    /// another one was in force last: that is how scripts change that come with a new start.
+    /// another one was in force last: that is how scripts change that come with a new start. `refusal`
+    /// says why the folder was refused at the start; then what is in force is on the shelf already, or
+    /// is nothing to go back to.
     #[must_use]
-    pub fn with_shelf(self, mut shelf: Shelf, trial: Arc<Trial>) -> Self {
+    pub fn with_shelf(self, mut shelf: Shelf, trial: Arc<Trial>, refusal: Option<String>) -> Self {
         let bundle = self.current();
         let had_others = !shelf.kept().is_empty();
-        match shelf.keep(&bundle) {
-            Ok(true) if had_others => {
-                trial.begin(bundle.hash(), Some(bundle.reload_rules().clone()));
-            }
-            Ok(_) => {}
-            Err(reason) => tracing::warn!("{reason}: there is no way back to these scripts"),
+        if refusal.is_none() && keep(&mut shelf, &bundle) && had_others {
+            trial.begin(bundle.hash(), Some(bundle.reload_rules().clone()));
         }
-        self.lock().shelf = Some(shelf);
+        *self.lock() = State { refusal, shelf: Some(shelf) };
         Self { trial: Some(trial), ..self }
     }
 
@@ -94,11 +92,6 @@ impl Reloader {
     /// Why the folder, as it is now, is not in force; `None` when it is.
     pub fn refusal(&self) -> Option<String> {
         self.lock().refusal.clone()
-    }
-
-    /// Notes why the folder is not in force, as it was found at the start.
-    pub fn refuse(&self, reason: String) {
-        self.lock().refusal = Some(reason);
     }
 
     /// Loads the folder and brings it into force if it can be used.
@@ -131,6 +124,10 @@ impl Reloader {
         state.refusal = None;
         let before = self.current.load_full();
         if before.hash() == bundle.hash() {
+            // It may be in force since a start at which it was refused.
+            if let Some(shelf) = &mut state.shelf {
+                keep(shelf, &bundle);
+            }
             return Reloaded::Unchanged;
         }
         let to = bundle.hash().to_owned();
@@ -170,8 +167,8 @@ impl Reloader {
         if let Some(trial) = &self.trial {
             trial.begin(bundle.hash(), rules);
         }
-        if let Some(Err(reason)) = state.shelf.as_mut().map(|shelf| shelf.keep(&bundle)) {
-            tracing::warn!("{reason}: there is no way back to these scripts");
+        if let Some(shelf) = &mut state.shelf {
+            keep(shelf, &bundle);
         }
         self.current.store(Arc::new(bundle));
     }
@@ -185,6 +182,14 @@ impl Reloader {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps a bundle; says whether it is another one than the last.
+fn keep(shelf: &mut Shelf, bundle: &Bundle) -> bool {
+    shelf.keep(bundle).unwrap_or_else(|reason| {
+        tracing::warn!("{reason}: there is no way back to these scripts");
+        false
+    })
 }
 
 /// Loads a folder.
@@ -218,26 +223,30 @@ pub struct Start {
 
 /// What to start with: the folder is judged as at a reload, and where it is refused, the newest good
 /// bundle of the shelf stands in, so that a restart neither lets a refused one in nor stops the server.
-/// The bundle that was in force last has passed its check before: a restart must be quick.
+/// The bundle that was in force last has passed its check before: a restart must be quick. Where no
+/// good one is known, as at a first start, a folder that can be run is in force all the same.
 ///
 /// # Errors
-/// Why the folder is refused, where the shelf has no other bundle: at a first start nothing good is
-/// known.
+/// Why the folder cannot be run, where the shelf has no good bundle.
 pub fn at_start(
     shelf: &Shelf,
     of_folder: Result<Bundle, String>,
     check: impl FnOnce(&Bundle) -> Result<(), String>,
 ) -> Result<Start, String> {
-    let refusal = match of_folder {
+    let (of_folder, refusal) = match of_folder {
         Ok(bundle) => match refused(shelf, &bundle, check) {
             None => return Ok(Start { bundle, refusal: None }),
-            Some(refusal) => refusal,
+            Some(refusal) => (Some(bundle), refusal),
         },
-        Err(refusal) => refusal,
+        Err(refusal) => (None, refusal),
     };
-    match shelf.newest() {
-        Some(bundle) => Ok(Start { bundle, refusal: Some(refusal) }),
-        None => Err(refusal),
+    match (shelf.newest(), of_folder) {
+        (Some(bundle), _) => Ok(Start { bundle, refusal: Some(refusal) }),
+        (None, Some(bundle)) => {
+            let refusal = format!("no better ones are known: {refusal}");
+            Ok(Start { bundle, refusal: Some(refusal) })
+        }
+        (None, None) => Err(refusal),
     }
 }
 
@@ -387,8 +396,11 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (verdicts, _said) = mpsc::channel();
         let trial = Arc::new(Trial::new(current.load().hash(), verdicts));
-        let reloader = reloader(&dir, &current, Box::new(|_| Ok(())))
-            .with_shelf(Shelf::open(data.path()), trial);
+        let reloader = reloader(&dir, &current, Box::new(|_| Ok(()))).with_shelf(
+            Shelf::open(data.path()),
+            trial,
+            None,
+        );
         let first = current.load().hash().to_owned();
         assert!(reloader.back(None, "no reason").unwrap_err().contains("go back to"));
 
@@ -416,7 +428,9 @@ mod tests {
         let (dir, current) = folder();
         let data = tempfile::tempdir().unwrap();
         let first = current.load().hash().to_owned();
-        assert_eq!(start(data.path(), &dir, |_| Err("one fails".into())).unwrap_err(), "one fails");
+        let alone = start(data.path(), &dir, |_| Err("one fails".into())).unwrap();
+        assert_eq!(alone.bundle.hash(), first, "nothing better is known");
+        assert_eq!(alone.refusal.unwrap(), "no better ones are known: one fails");
         Shelf::open(data.path()).keep(&current.load()).unwrap();
         let again = start(data.path(), &dir, |_| panic!("they were in force and passed before"));
         assert_eq!(again.unwrap().refusal, None);
@@ -449,6 +463,26 @@ mod tests {
         std::fs::write(dir.path().join("10_a.rhai"), script(2)).unwrap();
         assert_eq!(reloader.reload(), Reloaded::Refused("fixture orders/one fails".into()));
         assert_eq!(current.load().hash(), first);
+    }
+
+    #[test]
+    fn scripts_that_were_refused_at_the_start_are_kept_once_they_pass() {
+        let (dir, current) = folder();
+        let data = tempfile::tempdir().unwrap();
+        let (verdicts, _said) = mpsc::channel();
+        let trial = Arc::new(Trial::new(current.load().hash(), verdicts));
+        let reloader = reloader(&dir, &current, Box::new(|_| Ok(()))).with_shelf(
+            Shelf::open(data.path()),
+            trial,
+            Some("one fails".into()),
+        );
+        assert!(Shelf::open(data.path()).kept().is_empty());
+        assert_eq!(reloader.refusal().unwrap(), "one fails");
+
+        assert_eq!(reloader.reload(), Reloaded::Unchanged);
+
+        assert_eq!(reloader.refusal(), None);
+        assert_eq!(Shelf::open(data.path()).kept(), [current.load().hash()]);
     }
 
     #[test]

@@ -135,16 +135,35 @@ async fn scripts_that_fail_their_fixtures_do_not_come_into_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_is_refused_while_the_scripts_fail_their_fixtures() {
+async fn a_first_start_takes_scripts_that_fail_their_fixtures_and_says_so_until_they_pass() {
     let folder = tempfile::tempdir().unwrap();
     scripts(folder.path(), "fn on_track(event, ctx) { event.event = \"Other\"; event }\n");
     fixture(folder.path());
 
+    let segue = Segue::start_in(folder, "").await;
+    let refusal = segue.app.refusal().unwrap();
+    assert!(refusal.contains("no better ones are known"), "{refusal}");
+    assert!(refusal.contains("a quiz stays a quiz"), "{refusal}");
+
+    let segue = Segue::start_in(segue.stop().await, "").await;
+    assert!(segue.app.refusal().is_some(), "having been in force does not make them good");
+    scripts(segue.folder.path(), "fn on_track(event, ctx) { event }\n");
+    segue.app.reload().await;
+    assert_eq!(segue.app.refusal(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_ends_with_the_place_of_a_script_that_cannot_be_run() {
+    let folder = tempfile::tempdir().unwrap();
+    scripts(folder.path(), "fn on_track(event, ctx) {");
+
     let start = App::start(support::config(folder.path(), ""), Arc::new(SystemClock)).await;
 
     let error = start.err().unwrap().to_string();
-    assert!(error.contains("a quiz stays a quiz"), "{error}");
-    assert!(error.contains("no good ones are known"), "{error}");
+    assert!(
+        error.contains("no good ones are known") && error.contains("10_mine.rhai:1"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
