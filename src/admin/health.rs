@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Picture;
+use crate::delivery::Standing;
 use crate::journal::JournalHealth;
 use crate::server::Readiness;
 
@@ -148,6 +149,19 @@ impl Health {
             );
             self.add(Status::Degraded, "clock_wrong_here", message);
         }
+        if let Standing {
+            stalled: Some((since, status)), paused: None, breaker_open: false, ..
+        } = relay.standing
+        {
+            let answer = match status {
+                Some(status) => format!("answers {status}"),
+                None => "does not answer".into(),
+            };
+            let message = format!(
+                "nothing that was sent since {since} was dealt with: Customer.io {answer}; events are kept. If it goes on, ask Customer.io about the limits of the workspace"
+            );
+            self.add(Status::Degraded, "delivery_stalled", message);
+        }
     }
 
     fn judge_scripts(&mut self, picture: &Picture) {
@@ -251,6 +265,14 @@ mod tests {
                 Status::Degraded, &["clock_wrong_here"], "62 min ahead of Customer.io's"),
             ("a clock behind", Box::new(|p| p.relay = clock_ahead(-6 * 60_000)),
                 Status::Degraded, &["clock_wrong_here"], "6 min behind Customer.io's: late events look fresh"),
+            ("always told to wait", Box::new(|p| {
+                let stalled = Some((Time::from_secs(0), Some(429)));
+                p.relay = standing(Standing { stalled, ..Standing::default() });
+            }), Status::Degraded, &["delivery_stalled"], "since 1970-01-01T00:00:00.000Z was dealt with: Customer.io answers 429"),
+            ("an outage says it once", Box::new(|p| {
+                let stalled = Some((Time::from_secs(0), None));
+                p.relay = standing(Standing { stalled, breaker_open: true, ..Standing::default() });
+            }), Status::Degraded, &["breaker_open"], ""),
             ("relay gone", Box::new(|p| p.relay = None), Status::Degraded, &["relay_silent"], "Restart"),
             ("broken scripts", Box::new(|p| p.broken_scripts = Some("a.rhai:3: no".into())),
                 Status::Degraded, &["broken_scripts"], "abc stays in force: a.rhai:3: no"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The shortest base of a wait.
 const BASE: Duration = Duration::from_millis(500);
 /// The longest wait.
-const CAP: Duration = Duration::from_secs(300);
+pub const LONGEST: Duration = Duration::from_secs(300);
 
 /// A source of jitter that can be seeded: a fixture's waits are the same on every run.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Jitter {
 
 /// The longest wait after `tries` tries.
 pub fn bound(tries: u32) -> Duration {
-    BASE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(16))).min(CAP)
+    BASE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(16))).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
         fn every_wait_is_within_a_bound_that_grows(seed: u64, tries: u32) {
             prop_assert!(Jitter::seeded(seed).wait(tries) <= bound(tries));
             prop_assert!(bound(tries) <= bound(tries.saturating_add(1)));
-            prop_assert!((BASE..=CAP).contains(&bound(tries)));
+            prop_assert!((BASE..=LONGEST).contains(&bound(tries)));
         }
     }
 
@@ -63,7 +63,7 @@ mod tests {
         }
         assert_eq!(bound(1), BASE);
         assert_eq!(bound(4), BASE * 8);
-        assert_eq!(bound(60), CAP);
+        assert_eq!(bound(60), LONGEST);
     }
 
     #[test]

@@ -42,7 +42,7 @@ enum Company {
 pub fn compose(queues: &Queues, suspects: &Suspects, traffic: Traffic, room: Room) -> Vec<ItemId> {
     let first = queues.ready(traffic).first().and_then(|first| queues.entry(first));
     let Some(entry) = first else { return Vec::new() };
-    if entry.item.barrier || matches!(entry.item.payload, Encoded::Call { .. }) {
+    if goes_alone(entry) {
         return vec![entry.item.id];
     }
     let company = company_of(entry, suspects);
@@ -72,6 +72,11 @@ pub fn probe(queues: &Queues) -> Vec<ItemId> {
     let entries = ready.into_iter().flatten().filter_map(|id| Some((id, queues.entry(id)?)));
     let least = entries.min_by_key(|(_, entry)| (entry.failures, entry.tries));
     least.map(|(id, _)| id).into_iter().collect()
+}
+
+/// Whether an item has a request of its own by what it is.
+pub fn goes_alone(entry: &Entry) -> bool {
+    entry.item.barrier || matches!(entry.item.payload, Encoded::Call { .. })
 }
 
 /// Whether an item travels apart because a request with it, or with its person, failed.

@@ -73,6 +73,11 @@ impl Breaker {
         self.results.contains(&true)
     }
 
+    /// How many probes failed since it opened; 0 while it is closed.
+    pub fn failed_probes(&self) -> u32 {
+        self.opened.as_ref().map_or(0, |opened| opened.times)
+    }
+
     /// Notes a request that reached Customer.io and was dealt with, whatever the answer.
     pub fn succeeded(&mut self) {
         self.answered();

@@ -1,8 +1,10 @@
 //! The courier: takes items, composes requests, and says how each item ended.
 //!
-//! Not here: what leaves and when ([`departures`]), what it learns from answers ([`answers`]).
+//! Not here: what leaves and when ([`departures`]), what it learns from answers ([`answers`]) and from
+//! refused credentials ([`credentials`]).
 
 mod answers;
+mod credentials;
 mod departures;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +27,8 @@ use crate::spec::Traffic;
 
 /// The classes of traffic; which goes first.
 const CLASSES: [Traffic; 2] = [Traffic::Live, Traffic::Backfill];
+/// After this long without any request that was dealt with, somebody should look.
+const STALLED_AFTER: Duration = Duration::from_secs(2 * 60);
 
 /// How the courier goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +82,10 @@ pub enum Fate {
     Postponed {
         /// When to try again.
         due: Time,
-        /// When it was first tried without success, pauses left out.
+        /// When it was first tried alone without success, pauses left out.
         first_failed: Option<Time>,
+        /// How often it was tried alone without success.
+        tries: u32,
         /// The last status; `None`: no answer.
         status: Option<u16>,
     },
@@ -105,6 +111,9 @@ pub struct Standing {
     pub paused: Option<(Time, u16)>,
     /// Whether the breaker is open.
     pub breaker_open: bool,
+    /// Since when nothing that was sent was dealt with, though something waits, and what was answered
+    /// last (`None`: nothing). A moment of that is no trouble and is not said.
+    pub stalled: Option<(Time, Option<u16>)>,
 }
 
 /// The courier. See the module's documentation.
@@ -122,13 +131,19 @@ pub struct Courier {
     breaker: Breaker,
     suspects: Suspects,
     jitter: Jitter,
+    /// By class: whether more of it waits outside and finds no room.
+    crowded: [bool; 2],
+    /// Since when nothing was dealt with, and the last answer.
+    stalled: Option<(Time, Option<u16>)>,
     /// By class: since when something of it waits for company.
     waits_since: [Option<Time>; 2],
     /// Until when live traffic counts as being there.
     live_until: Time,
     pause: Option<Pause>,
-    /// Until when the credentials are known to be right.
+    /// Until when a refusal is blamed on what was sent: the credentials were seen to be right.
     vouched_until: Option<Time>,
+    /// How many refusals there were since then with no request between that was dealt with.
+    refusals: u32,
     paused_millis: i64,
     settled: VecDeque<Settled>,
     /// The last time that it was told.
@@ -152,6 +167,9 @@ struct Pause {
     status: u16,
     next_probe: Time,
     probing: Option<FlightId>,
+    /// Whether Customer.io knows the credentials where it is asked for the region: one request may try
+    /// whether it takes events with them too.
+    is_known: bool,
 }
 
 impl Courier {
@@ -170,22 +188,32 @@ impl Courier {
             breaker: Breaker::new(jitter.clone()),
             suspects: Suspects::default(),
             jitter,
+            crowded: [false; 2],
+            stalled: None,
             waits_since: [None; 2],
             live_until: Time::default(),
             pause: None,
             vouched_until: None,
+            refusals: 0,
             paused_millis: 0,
             settled: VecDeque::new(),
             told: Time::default(),
         }
     }
 
-    /// Takes an item, behind everything of its keys.
-    pub fn push(&mut self, item: Item) {
+    /// Takes an item, behind everything of its keys. Its first failure is a time of the clock, by which
+    /// the pauses since then do not count.
+    pub fn push(&mut self, mut item: Item) {
         if item.first_failed.is_some() || item.tries > 0 {
             self.suspects.add(&item.keys, self.told);
         }
+        item.first_failed = item.first_failed.map(|first| self.without_pauses(first));
         self.queues.push(item);
+    }
+
+    /// Notes whether more of a class waits outside and finds no room.
+    pub fn note_crowded(&mut self, traffic: Traffic, crowded: bool) {
+        self.crowded[traffic as usize] = crowded;
     }
 
     /// Takes the next item whose end is known.
@@ -205,6 +233,9 @@ impl Courier {
             in_flight: self.flights.len(),
             paused: self.pause.as_ref().map(|pause| (pause.since, pause.status)),
             breaker_open: self.breaker.gate(now) != Gate::Closed,
+            stalled: self
+                .stalled
+                .filter(|(since, _)| !self.queues.is_empty() && now.since(*since) >= STALLED_AFTER),
         }
     }
 
@@ -216,6 +247,9 @@ impl Courier {
             self.clock_went_back(now);
         }
         self.told = now;
+        if self.queues.is_empty() {
+            self.stalled = None;
+        }
         self.queues.wake(now);
         self.suspects.forget(now);
         if self.pause.is_some() {
@@ -232,7 +266,7 @@ impl Courier {
     /// else happens.
     pub fn next_due(&self, now: Time) -> Option<Time> {
         if let Some(pause) = &self.pause {
-            return pause.probing.is_none().then_some(pause.next_probe);
+            return self.probe_due(pause, now);
         }
         let due = CLASSES.iter().filter_map(|traffic| self.due(*traffic, now));
         due.chain(self.queues.next_wake()).min()
@@ -270,6 +304,7 @@ impl Courier {
         self.live_until = self.live_until.min(now.plus(departures::LIVE_FOR));
         self.breaker.clock_went_back(now);
         self.rate.clock_went_back(now);
+        self.stalled = self.stalled.map(|(since, status)| (since.min(now), status));
         if let Some(pause) = &mut self.pause {
             pause.since = pause.since.min(now);
             pause.next_probe = pause.next_probe.min(now);

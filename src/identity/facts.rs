@@ -25,6 +25,8 @@ pub struct Facts {
     /// so it holds until one of them is settled.
     loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
+    /// What the event at hand has taught, while it is not clear whether it can be taken.
+    at_hand: Option<Vec<FactKey>>,
     /// People who were deleted or suppressed.
     gone: Departures,
 }
@@ -44,6 +46,7 @@ impl Facts {
             cache: Cache::new(CACHED),
             loaded: HashMap::new(),
             unsettled: HashMap::new(),
+            at_hand: None,
             gone: Departures::default(),
         }
     }
@@ -140,8 +143,24 @@ impl Facts {
         Ok(fact.filter(|fact| fact.until > now))
     }
 
+    /// An event is looked at: until [`Facts::end`], what is taught is its own.
+    pub fn begin(&mut self) {
+        self.at_hand = Some(Vec::new());
+    }
+
+    /// The event was taken, or could not be: then it has taught nothing, and will when it is looked at
+    /// again.
+    pub fn end(&mut self, taken: bool) {
+        for key in self.at_hand.take().into_iter().flatten().filter(|_| !taken) {
+            self.settled(&key);
+        }
+    }
+
     /// Notes what an unsettled event taught; it counts from now on.
     pub fn teach(&mut self, key: FactKey, fact: Option<Fact>) {
+        if let Some(at_hand) = &mut self.at_hand {
+            at_hand.push(key.clone());
+        }
         let unsettled =
             self.unsettled.entry(key).or_insert(Unsettled { fact: None, by: 0, written: 0 });
         unsettled.fact = fact;
@@ -172,5 +191,33 @@ impl Facts {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+
+    #[test]
+    fn an_event_that_could_not_be_taken_has_taught_nothing() {
+        let now = Time::from_secs(1_000_000);
+        let clock = Arc::new(ManualClock::at(now));
+        let journal = SqliteJournal::in_memory(SqliteOptions::default(), clock).unwrap();
+        let mut facts = Facts::new(Arc::new(journal));
+        let key = FactKey("link:a".into());
+        let fact = Fact { value: "u".into(), until: now.plus(std::time::Duration::from_secs(9)) };
+        facts.begin();
+        facts.teach(key.clone(), Some(fact.clone()));
+        assert_eq!(facts.get(&key, now).unwrap(), Some(fact.clone()));
+        facts.end(false);
+        assert_eq!(facts.get(&key, now).unwrap(), None);
+        assert!(facts.unsettled.is_empty(), "nobody would ever settle it");
+
+        facts.begin();
+        facts.teach(key.clone(), Some(fact.clone()));
+        facts.end(true);
+        assert_eq!(facts.get(&key, now).unwrap(), Some(fact));
     }
 }

@@ -187,6 +187,17 @@ pub enum Change {
     Forget(Forget),
     /// Events that identity holds are taken up again.
     Release(Release),
+    /// The clock was set back: no retry waits until it is that late again.
+    Hasten(Hasten),
+}
+
+/// Events that wait for their next try, further ahead than any wait is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hasten {
+    /// Those that are due later than this.
+    pub beyond: Time,
+    /// When they are taken up instead.
+    pub due: Time,
 }
 
 /// Held events whose person is known now.

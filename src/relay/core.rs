@@ -7,6 +7,7 @@ mod reasons;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) use self::again::what;
 use self::hold::Hold;
@@ -17,18 +18,22 @@ use super::ledger::{Postponed, Report, Unsettled};
 use super::purge::tombstones;
 use crate::clock::Time;
 use crate::config::Config;
+use crate::delivery::backoff;
 use crate::delivery::{Courier, CourierConfig, Fate, Flight, FlightId, Item, ItemId, Standing};
 use crate::destination::customerio::Subject;
 use crate::destination::customerio::response::Answer;
 use crate::guard::{self, Action};
 use crate::identity::Facts;
-use crate::journal::{Change, FactKey, Journal, JournalError, Release, Seq, Stored};
+use crate::journal::{Change, FactKey, Hasten, Journal, JournalError, Release, Seq, Stored};
 use crate::outcome::Outcome;
 use crate::pipeline::{self, Prepared};
 use crate::spec::{Call, Traffic};
 
 /// Why the rest of an event waits behind its own merge or deletion.
 const WRITTEN_FIRST: &str = "what it merged or deleted is written down first";
+
+/// A clock that was set back by less than this is left alone: no wait was measured so exactly.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// Changes of the journal that must be written together, and acknowledged by their number.
 #[derive(Clone, Debug)]
@@ -47,6 +52,10 @@ struct Pending {
     barriers: Vec<ItemId>,
     /// What a later commit has written since: written again, this one would undo it.
     overtaken: HashSet<FactKey>,
+    /// Held events that are taken up again, and when.
+    released: Vec<(Seq, Time)>,
+    /// Those that a later commit has released since, before this one put them out of line.
+    released_since: HashMap<Seq, Time>,
 }
 
 /// The core. See the module's documentation.
@@ -68,6 +77,8 @@ pub struct Core {
     commits: BTreeMap<u64, Pending>,
     next_commit: u64,
     reports: VecDeque<Report>,
+    /// The last time that it was told.
+    told: Time,
 }
 
 impl Core {
@@ -89,6 +100,9 @@ impl Core {
             }
         }
         let reasons = Reasons::of(journal.totals());
+        // The clock may have been set back while nobody looked.
+        let waits = journal.pending().retry > 0;
+        let changes = if waits { vec![hastened(now)] } else { Vec::new() };
         let mut facts = Facts::new(journal);
         facts.recall_gone()?;
         Ok(Self {
@@ -101,11 +115,12 @@ impl Core {
             hold,
             reasons,
             lessons: 0,
-            changes: Vec::new(),
+            changes,
             after_commit: Pending::default(),
             commits: BTreeMap::new(),
             next_commit: 0,
             reports: VecDeque::new(),
+            told: now,
         })
     }
 
@@ -128,6 +143,18 @@ impl Core {
     /// # Errors
     /// When the journal cannot be read; the event must be given again.
     pub fn admit(
+        &mut self,
+        stored: &Stored,
+        prepared: &Prepared,
+        now: Time,
+    ) -> Result<(), JournalError> {
+        self.facts.begin();
+        let taken = self.take_in(stored, prepared, now);
+        self.facts.end(taken.is_ok());
+        taken
+    }
+
+    fn take_in(
         &mut self,
         stored: &Stored,
         prepared: &Prepared,
@@ -205,9 +232,19 @@ impl Core {
 
     /// The requests that are to be sent at `now`.
     pub fn poll(&mut self, now: Time) -> Vec<Flight> {
+        if now.plus(CLOCK_STEP) < self.told {
+            self.line.clock_went_back(now);
+            self.changes.push(hastened(now));
+        }
+        self.told = now;
         let flights = self.courier.poll(now);
         self.collect(now);
         flights
+    }
+
+    /// Notes whether more of a class waits outside and finds no room.
+    pub fn note_crowded(&mut self, traffic: Traffic, crowded: bool) {
+        self.courier.note_crowded(traffic, crowded);
     }
 
     /// Brings the answer to a request.
@@ -237,19 +274,28 @@ impl Core {
                 }
             }
         }
+        for (_, earlier) in self.commits.range_mut(..id) {
+            earlier.released_since.extend(pending.released.iter().copied());
+        }
         for barrier in pending.barriers {
             self.courier.made_durable(barrier);
         }
     }
 
-    /// A commit failed and is to be written again: takes out what a later one has written meanwhile.
+    /// A commit failed and is to be written again: takes out what a later one has written meanwhile, and
+    /// lets come back what a later one has released.
     pub fn again(&self, commit: &mut Commit) {
         let Some(pending) = self.commits.get(&commit.id) else { return };
         for change in Arc::make_mut(&mut commit.changes) {
             let facts = match change {
                 Change::Settle(settlement) => &mut settlement.facts,
-                Change::Defer(deferral) => &mut deferral.facts,
-                Change::Forget(_) | Change::Release(_) => continue,
+                Change::Defer(deferral) => {
+                    if let Some(due) = pending.released_since.get(&deferral.seq) {
+                        deferral.due = deferral.due.min(*due);
+                    }
+                    &mut deferral.facts
+                }
+                Change::Forget(_) | Change::Release(_) | Change::Hasten(_) => continue,
             };
             facts.retain(|(key, _)| !pending.overtaken.contains(key));
         }
@@ -343,6 +389,7 @@ impl Core {
             for seq in &seqs {
                 self.line.block(Arc::clone(&key), *seq, now);
             }
+            self.after_commit.released.extend(seqs.iter().map(|seq| (*seq, now)));
             self.changes.push(Change::Release(Release { seqs, due: now }));
         }
     }
@@ -385,11 +432,16 @@ impl Core {
                     }
                 }
             }
-            Change::Forget(_) | Change::Release(_) => {}
+            Change::Forget(_) | Change::Release(_) | Change::Hasten(_) => {}
         }
         self.changes.push(change);
         self.reports.push_back(report);
     }
+}
+
+/// No retry waits longer than the longest wait: what is due later was put off by another clock.
+fn hastened(now: Time) -> Change {
+    Change::Hasten(Hasten { beyond: now.plus(backoff::LONGEST), due: now })
 }
 
 /// Takes back what has not left of an event, or of one of its parts.

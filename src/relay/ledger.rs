@@ -89,6 +89,8 @@ pub(super) struct Postponed {
     pub(super) why: Why,
     pub(super) due: Time,
     pub(super) first_failed: Option<Time>,
+    /// How often it was tried; `None`: not at all, as often as before.
+    pub(super) tries: Option<u32>,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
 }
@@ -97,7 +99,7 @@ impl Postponed {
     /// Nobody failed: it is taken up again at `due`, and until then those behind it wait.
     pub(super) fn at(due: Time, error: &str) -> Self {
         let error = Some(error.to_owned());
-        Self { why: Why::Retry, due, first_failed: None, status: None, error }
+        Self { why: Why::Retry, due, first_failed: None, tries: None, status: None, error }
     }
 }
 
@@ -267,7 +269,7 @@ impl Unsettled {
                     format!("the operation {name} could not be delivered within the age budget");
                 reject(DeadCode::Expired, message, json!({"operation": name}));
             }
-            Fate::Postponed { due, first_failed, status } => {
+            Fate::Postponed { due, first_failed, tries, status } => {
                 let error = match status {
                     Some(status) => format!("Customer.io answered {status}"),
                     None => "Customer.io did not answer".into(),
@@ -276,6 +278,7 @@ impl Unsettled {
                     why: Why::Retry,
                     due,
                     first_failed,
+                    tries: Some(tries),
                     status,
                     error: Some(error),
                 });
@@ -346,6 +349,7 @@ impl Unsettled {
                 },
                 due,
                 first_failed: None,
+                tries: None,
                 status: None,
                 error: None,
             })
@@ -393,7 +397,7 @@ impl Unsettled {
                 attempts.holds.extend(progress.held());
             }
         }
-        attempts.tries += u32::from(postponed.why == Why::Retry && postponed.status.is_some());
+        attempts.tries = postponed.tries.unwrap_or(attempts.tries);
         attempts.first_at = postponed.first_failed.or(attempts.first_at);
         self.trail.at = now;
         postponed.why.as_str().clone_into(&mut self.trail.outcome);

@@ -184,6 +184,13 @@ impl Driver {
             && self.core.bytes() < BYTES_IN_MEMORY / share
     }
 
+    /// Tells the courier for whom there is no room.
+    pub(super) fn note_crowded(&mut self) {
+        for traffic in [Traffic::Live, Traffic::Backfill] {
+            self.core.note_crowded(traffic, !self.may_hold(traffic));
+        }
+    }
+
     /// Hands events to the script threads; answers whether there were any.
     fn dispatch(
         &mut self,
@@ -201,12 +208,17 @@ impl Driver {
                 self.feed.kept = Some((traffic, events));
                 return Err(error);
             }
-            self.careful -= 1;
             self.feed.noted = true;
             if seq.is_some() && seq == self.suspect {
+                if let Err(error) = self.bury(&events) {
+                    self.feed.kept = Some((traffic, events));
+                    return Err(error);
+                }
                 self.suspect = None;
-                return self.bury(&events).map(|()| true);
+                self.careful -= 1;
+                return Ok(true);
             }
+            self.careful -= 1;
         }
         events.shrink_to_fit();
         let lane = self.feed.lane(traffic);

@@ -211,6 +211,7 @@ impl Driver {
                 if let Err(error) = self.read(now) {
                     self.feed.failed(&error, now);
                 }
+                self.note_crowded();
                 for flight in self.core.poll(now) {
                     self.send(flight);
                 }

@@ -120,6 +120,7 @@ impl Tap {
         } else {
             inside.order.push_back(seq);
         }
+        inside.tidy();
         while inside.waiting.len() > WAITING || inside.bytes > WAITING_BYTES {
             inside.forget_oldest();
         }
@@ -162,6 +163,14 @@ impl Tap {
 }
 
 impl Inside {
+    /// One that is remembered for long keeps those behind it, which were reported, in the order: they go
+    /// before there are more of them than may be remembered.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * WAITING {
+            self.order.retain(|seq| self.waiting.contains_key(seq));
+        }
+    }
+
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.order.pop_front() else {
             self.bytes = 0;
@@ -272,6 +281,21 @@ mod tests {
         }
         let inside = tap.lock();
         assert!(inside.order.len() <= WAITING && inside.waiting.len() <= WAITING);
+    }
+
+    #[test]
+    fn an_event_that_is_stuck_does_not_keep_a_list_of_all_behind_it() {
+        let tap = Arc::new(Tap::default());
+        let listener = tap.listen().unwrap();
+        let call = RawCall::new(Arrival::default(), Bytes::new());
+        tap.prepares(Seq(0), &call, Time::default());
+        for seq in 1..50_000 {
+            pass(&tap, seq, 0);
+        }
+        assert!(tap.lock().order.len() <= 2 * WAITING);
+        tap.reported(&report(0));
+        assert!(tap.lock().order.is_empty());
+        drop(listener);
     }
 
     #[test]

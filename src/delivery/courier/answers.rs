@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Courier, Fate, Flight, FlightId, Flown, Pause, Settled, is_out};
+use super::{Courier, Fate, FlightId, Flown, Settled, is_out};
 use crate::clock::Time;
 use crate::delivery::batch;
 use crate::delivery::queues::{Entry, Half, ItemId};
@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// With so many items waiting behind it, a failing one goes out of line at once: memory is for those who
 /// can be delivered.
 const CROWD: usize = 1000;
-/// How long after a probe a refusal is not the credentials' fault.
-const VOUCHED_FOR: Duration = Duration::from_secs(10 * 60);
-/// How often a pause is probed.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// The same while others find no room.
+const CROWD_IN_THE_WAY: usize = 100;
+/// After so many probes that failed, whoever was the next in vain makes room for others that find none.
+const PROBES_IN_VAIN: u32 = 3;
 /// The wait of an item that failed in an outage, as a number of tries.
 const SHORT_WAIT: u32 = 2;
 /// Wait after an answer that asks for patience without saying how long.
@@ -27,19 +27,29 @@ const HOLD: Duration = Duration::from_secs(1);
 impl Courier {
     /// Brings the answer to a request, at `now`.
     pub fn answer(&mut self, id: FlightId, answer: Answer, now: Time) {
-        if self.pause.as_ref().is_some_and(|pause| pause.probing == Some(id)) {
-            return self.probe_answered(&answer, now);
-        }
+        let is_probe = self.pause.as_ref().is_some_and(|pause| pause.probing == Some(id));
         let Some(Flown { items, places, traffic, is_suspect }) = self.flights.remove(&id) else {
+            if is_probe {
+                self.probe_answered(&answer, now);
+            }
             return;
         };
         self.backfill -= usize::from(traffic == Traffic::Backfill);
+        if is_probe {
+            self.tried_out(&answer, now);
+        }
+        self.note_progress(&answer, now);
         match answer {
             Answer::Accepted { rejected } => {
                 self.dealt_with(id);
-                match places {
-                    None => self.land(&items, rejected),
-                    Some(places) => self.land_together(&items, &places, &rejected),
+                let elements = places.iter().flatten().max().map_or(items.len(), |last| last + 1);
+                match (rejected.iter().find(|error| error.index >= elements), places) {
+                    // An error of nothing that was sent: what it means for the others is unknown.
+                    (Some(error), _) => {
+                        self.split_or(&items, Fate::Rejected(error.clone(), 207), now);
+                    }
+                    (None, None) => self.land(&items, rejected),
+                    (None, Some(places)) => self.land_together(&items, &places, &rejected),
                 }
             }
             Answer::Refused { status, message } => {
@@ -54,19 +64,11 @@ impl Courier {
             }
             Answer::Unauthorized { status } => {
                 self.breaker.answered();
-                match &items[..] {
-                    // The credentials are right: something in it is refused on the way, by a firewall
-                    // for example, and must not stop everybody again and again.
-                    [one] if self.is_vouched_for(now) => {
-                        self.back_off(*one, Some(status), now);
-                    }
-                    many if self.is_vouched_for(now) => self.halve(many),
-                    _ => self.pause(&items, status, now),
-                }
+                self.refused(&items, status, now);
             }
             Answer::TryAgain { status: Some(429), retry_after, .. } => {
                 self.breaker.answered();
-                self.rate.hold(now.plus(retry_after.unwrap_or(HOLD)));
+                self.rate.hold(now.plus(retry_after.unwrap_or(HOLD).max(HOLD)));
                 self.slots.overrun(self.upcoming_flight());
                 self.return_all(&items);
             }
@@ -87,6 +89,21 @@ impl Courier {
     fn dealt_with(&mut self, id: FlightId) {
         self.breaker.succeeded();
         self.slots.answered(id);
+        self.refusals = 0;
+    }
+
+    /// Notes since when nothing is dealt with.
+    fn note_progress(&mut self, answer: &Answer, now: Time) {
+        let status = match answer {
+            Answer::Accepted { .. } | Answer::Refused { .. } | Answer::TooLarge => {
+                self.stalled = None;
+                return;
+            }
+            Answer::Unauthorized { status } => Some(*status),
+            Answer::TryAgain { status, .. } => *status,
+        };
+        let since = self.stalled.map_or(now, |(since, _)| since);
+        self.stalled = Some((since, status));
     }
 
     /// Every item that is not listed is accepted; the last error of an item counts.
@@ -153,7 +170,7 @@ impl Courier {
     }
 
     /// A batch failed as a whole: it goes again in halves, at once.
-    fn halve(&mut self, items: &[ItemId]) {
+    pub(super) fn halve(&mut self, items: &[ItemId]) {
         let first = items.first().and_then(|first| self.queues.entry(*first));
         if let Some(traffic) = first.map(|entry| entry.traffic) {
             self.waits_since[traffic as usize] = Some(Time::default());
@@ -193,6 +210,13 @@ impl Courier {
     fn try_again(&mut self, items: &[ItemId], status: Option<u16>, now: Time) {
         let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
         match items {
+            [one] if outage && self.is_in_the_way(*one) => {
+                // Those who are here may all fail whoever is well: whether it is an outage can only be
+                // seen by others. If it is one, those who leave lose nothing but the wait.
+                self.suspect(*one, now);
+                let wait = self.jitter.wait(SHORT_WAIT).max(PATIENCE / 2);
+                self.postpone(*one, now.plus(wait), status);
+            }
             [one] if outage => {
                 // An outage is nobody's fault, and uses up nobody's budget. If it is the item's after
                 // all, the next probe is another one.
@@ -205,8 +229,15 @@ impl Courier {
         }
     }
 
+    /// Whether an item keeps others from coming in, though nobody can be served for some time.
+    fn is_in_the_way(&self, id: ItemId) -> bool {
+        let traffic = self.queues.entry(id).map(|entry| entry.traffic);
+        traffic.is_some_and(|traffic| self.crowded[traffic as usize])
+            && self.breaker.failed_probes() >= PROBES_IN_VAIN
+    }
+
     /// One item alone failed: it waits, and its person with it; after a while, out of line.
-    fn back_off(&mut self, id: ItemId, status: Option<u16>, now: Time) {
+    pub(super) fn back_off(&mut self, id: ItemId, status: Option<u16>, now: Time) {
         let at = self.without_pauses(now);
         let mut tries = 0;
         let mut first = at;
@@ -221,7 +252,8 @@ impl Courier {
             return self.settle(id, Fate::Expired);
         }
         let wait = self.jitter.wait(tries);
-        if at.since(first) < PATIENCE && self.queues.length(id) < CROWD {
+        let crowd = if self.crowded.contains(&true) { CROWD_IN_THE_WAY } else { CROWD };
+        if at.since(first) < PATIENCE && self.queues.length(id) < crowd {
             self.queues.came_back(id, Some(now.plus(wait)), |_| {});
             return;
         }
@@ -241,67 +273,19 @@ impl Courier {
             if is_out(entry.state) {
                 continue;
             }
+            let tries = entry.tries;
             let first_failed = entry.first_failed.map(|first| self.with_pauses(first));
             let status = status.filter(|_| other == id);
-            self.settle(other, Fate::Postponed { due, first_failed, status });
+            self.settle(other, Fate::Postponed { due, first_failed, tries, status });
         }
     }
 
     /// Time in which nothing could be sent does not use up anybody's budget.
-    fn without_pauses(&self, now: Time) -> Time {
+    pub(super) fn without_pauses(&self, now: Time) -> Time {
         Time::from_millis(now.millis() - self.paused_millis)
     }
 
     fn with_pauses(&self, at: Time) -> Time {
         Time::from_millis(at.millis() + self.paused_millis)
-    }
-
-    /// Refused credentials are nobody's fault: everything waits, nothing is lost.
-    fn pause(&mut self, items: &[ItemId], status: u16, now: Time) {
-        self.return_all(items);
-        if self.pause.is_none() {
-            tracing::error!(
-                status,
-                "Customer.io refuses the credentials: sending is paused and nothing is lost; \
-                 check [customerio] site_id, api_key and region"
-            );
-            self.pause = Some(Pause {
-                since: now,
-                status,
-                next_probe: now.plus(PROBE_EVERY),
-                probing: None,
-            });
-        }
-    }
-
-    pub(super) fn probe(&mut self, now: Time) -> Option<Flight> {
-        let due = self
-            .pause
-            .as_ref()
-            .is_some_and(|pause| pause.probing.is_none() && pause.next_probe <= now);
-        if !due {
-            return None;
-        }
-        let id = self.new_flight();
-        let pause = self.pause.as_mut()?;
-        pause.probing = Some(id);
-        Some(Flight::Probe(id))
-    }
-
-    /// Whether a probe has shown lately that the credentials are right.
-    fn is_vouched_for(&self, now: Time) -> bool {
-        self.vouched_until.is_some_and(|until| now < until)
-    }
-
-    fn probe_answered(&mut self, answer: &Answer, now: Time) {
-        let Some(pause) = &mut self.pause else { return };
-        pause.probing = None;
-        pause.next_probe = now.plus(PROBE_EVERY);
-        if matches!(answer, Answer::Accepted { .. }) {
-            self.paused_millis += now.millis_since(pause.since).max(0);
-            self.pause = None;
-            self.vouched_until = Some(now.plus(VOUCHED_FOR));
-            tracing::info!("Customer.io accepts the credentials again: sending goes on");
-        }
     }
 }

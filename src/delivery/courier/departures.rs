@@ -53,7 +53,9 @@ impl Courier {
             Gate::Closed | Gate::Probe | Gate::Probing => return None,
         };
         let departs = match self.waits_since[traffic as usize] {
-            Some(since) if !self.is_full(traffic) => since.plus(self.config.linger),
+            Some(since) if !self.is_full(traffic) && !self.goes_alone(traffic) => {
+                since.plus(self.config.linger)
+            }
             _ => now,
         };
         Some(opens.max(departs).max(self.rate.next(now, traffic)))
@@ -77,10 +79,16 @@ impl Courier {
         ready.len() >= room.items || ready.bytes() >= room.bytes
     }
 
+    /// Whether what leaves next has a request of its own, and nothing to wait for.
+    fn goes_alone(&self, traffic: Traffic) -> bool {
+        let first = self.queues.ready(traffic).first().and_then(|first| self.queues.entry(first));
+        first.is_some_and(batch::goes_alone)
+    }
+
     /// Items whose verdict has run out are asked about again; answers whether there were any. They
     /// keep their place until the answer. One that Customer.io may have already is no exception: if
     /// it has it, the id says so when it comes again; if not, it must not come too late.
-    fn set_stale_aside(&mut self, items: &[ItemId], now: Time) -> bool {
+    pub(super) fn set_stale_aside(&mut self, items: &[ItemId], now: Time) -> bool {
         let mut any = false;
         for &id in items {
             let stale = self
@@ -96,7 +104,7 @@ impl Courier {
         any
     }
 
-    fn depart(&mut self, items: Vec<ItemId>, now: Time) -> Option<Flight> {
+    pub(super) fn depart(&mut self, items: Vec<ItemId>, now: Time) -> Option<Flight> {
         let first = self.queues.entry(*items.first()?)?;
         let (traffic, payload) = (first.traffic, first.item.payload.clone());
         let is_suspect = batch::is_suspect(first, &self.suspects);

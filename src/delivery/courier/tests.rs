@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::destination::customerio::request::Method;
 use crate::destination::customerio::response::Answer;
 use crate::journal::Seq;
 use crate::spec::Traffic;
@@ -762,9 +763,9 @@ fn what_may_not_travel_with_a_batch_does_not_wait_for_company_again() {
     let mut courier = Courier::new(CourierConfig { linger: Duration::from_millis(25), ..config() });
     courier.push(Item { barrier: true, ..item(1, &["a"]) });
     courier.push(item(2, &["b"]));
-    assert!(courier.poll(at(0)).is_empty());
-    let sent: Vec<_> = courier.poll(at(25)).iter().map(|flight| batch(flight).1).collect();
-    assert_eq!(sent, [["1"], ["2"]]);
+    assert_eq!(batch(&courier.poll(at(0))[0]).1, ["1"], "it has nobody to wait for");
+    assert!(courier.poll(at(24)).is_empty());
+    assert_eq!(batch(&courier.poll(at(25))[0]).1, ["2"], "it has waited since then");
 }
 
 #[test]
@@ -789,4 +790,225 @@ fn after_a_429_one_request_tries_before_the_others() {
     let flights = courier.poll(at(20_000));
     courier.answer(batch(&flights[0]).0, ok(), at(20_000));
     assert_eq!(courier.poll(at(20_000)).len(), 2, "one more with each answer");
+}
+
+/// Runs a courier against a Customer.io that fails whoever is "hot"; answers when others had their first
+/// delivery. While as many items are here as `room`, nobody else comes in.
+fn shut_out(hot: &[(u64, &str)], room: usize) -> Option<i64> {
+    let mut courier = Courier::new(config());
+    for (seq, key) in hot {
+        courier.push(item(*seq, &[key]));
+    }
+    let last_hot = hot.len() as u64;
+    let mut next = last_hot + 1;
+    for now in (0..300_000).step_by(250) {
+        let crowded = courier.standing(at(now)).items >= room;
+        courier.note_crowded(Traffic::Live, crowded);
+        if !crowded {
+            courier.push(item(next, &[&format!("other {next}")]));
+            next += 1;
+        }
+        for flight in courier.poll(at(now)) {
+            let (id, items) = batch(&flight);
+            let fails = items.iter().any(|item| item.parse::<u64>().unwrap() <= last_hot);
+            courier.answer(id, if fails { broken(500) } else { ok() }, at(now));
+        }
+        for (seq, fate) in fates(&mut courier) {
+            match fate {
+                Fate::Delivered => return Some(now),
+                Fate::Postponed { tries, first_failed, .. } => {
+                    assert!(seq <= last_hot, "only who fails goes");
+                    assert_eq!((tries, first_failed), (0, None), "it may be an outage");
+                }
+                other => panic!("{seq}: {other:?}"),
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn who_fails_and_fills_the_memory_makes_room_for_others() {
+    let one: Vec<(u64, &str)> = (1..=2000).map(|seq| (seq, "hot")).collect();
+    let three: Vec<(u64, &str)> = (1..=90)
+        .map(|seq| (seq, ["hot", "warm", "red"][usize::try_from(seq % 3).unwrap()]))
+        .collect();
+    for (what, hot, room) in [("one", one, 2000), ("three", three, 90)] {
+        let first = shut_out(&hot, room);
+        assert!(first.is_some_and(|at| at < 40_000), "{what}: others come in at {first:?}");
+    }
+}
+
+#[test]
+fn an_outage_puts_nobody_out_of_line_while_there_is_room() {
+    let mut courier = Courier::new(config());
+    (1..=2000).for_each(|seq| courier.push(item(seq, &["u"])));
+    for now in (0..3_600_000).step_by(1000) {
+        for flight in courier.poll(at(now)) {
+            courier.answer(batch(&flight).0, broken(503), at(now));
+        }
+        assert!(fates(&mut courier).is_empty());
+    }
+}
+
+/// Lets Customer.io refuse what `refuses` says, for so long; its region is always told. Answers what was
+/// delivered, and for how long it was paused.
+fn run_refusing(
+    courier: &mut Courier,
+    millis: std::ops::Range<i64>,
+    refuses: impl Fn(&[String]) -> bool,
+) -> (Vec<u64>, i64) {
+    let (mut delivered, mut paused) = (Vec::new(), 0);
+    for now in millis.step_by(250) {
+        for flight in courier.poll(at(now)) {
+            match flight {
+                Flight::Probe(id) => courier.answer(id, ok(), at(now)),
+                flight => {
+                    let (id, items) = batch(&flight);
+                    let refused = Answer::Unauthorized { status: 403 };
+                    courier.answer(id, if refuses(&items) { refused } else { ok() }, at(now));
+                }
+            }
+        }
+        paused += i64::from(courier.standing(at(now)).paused.is_some()) * 250;
+        for (seq, fate) in fates(courier) {
+            match fate {
+                Fate::Delivered => delivered.push(seq),
+                Fate::Postponed { .. } => {}
+                other => panic!("{seq}: {other:?}"),
+            }
+        }
+    }
+    (delivered, paused)
+}
+
+#[test]
+fn credentials_that_are_refused_for_events_alone_pause_everything_and_use_up_nothing() {
+    let day = 24 * 3_600_000;
+    let mut courier =
+        Courier::new(CourierConfig { age_budget: Duration::from_secs(20), ..config() });
+    (1..=20).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let (delivered, paused) = run_refusing(&mut courier, 0..day, |_| true);
+    assert!(delivered.is_empty());
+    assert_eq!(paused, day, "and says so all the time");
+    assert_eq!(courier.standing(at(day)).paused, Some((at(0), 403)));
+
+    let (delivered, _) = run_refusing(&mut courier, day..day + 60_000, |_| false);
+    assert_eq!(delivered.len(), 20, "nothing was lost: {delivered:?}");
+    assert_eq!(courier.standing(at(day + 60_000)).paused, None);
+
+    (21..=40).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let again = day + 60_000..day + 120_000;
+    run_refusing(&mut courier, again, |_| true);
+    assert!(courier.standing(at(day + 120_000)).paused.is_some(), "they were right a minute ago");
+}
+
+#[test]
+fn who_is_refused_on_the_way_is_found_though_it_is_the_first() {
+    let mut courier =
+        Courier::new(CourierConfig { room: Room { items: 500, bytes: 100_000 }, ..config() });
+    (1..=500).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let poison = |items: &[String]| items.contains(&"1".into());
+    let (delivered, paused) = run_refusing(&mut courier, 0..120_000, poison);
+    assert_eq!(delivered.len(), 499);
+    assert!(paused <= 61_000, "one more pause, as it is tried first: {paused} ms");
+}
+
+#[test]
+fn what_has_a_request_of_its_own_waits_for_no_company() {
+    let linger = Duration::from_millis(25);
+    let barrier = Item { barrier: true, ..item(1, &["u"]) };
+    let call =
+        Encoded::Call { method: Method::Put, path: "/api/v1/customers/u".into(), body: None };
+    let call = Item { payload: call, ..item(1, &["u"]) };
+    for (what, item) in [("a call", call), ("a barrier", barrier)] {
+        let mut courier = Courier::new(CourierConfig { linger, ..config() });
+        courier.push(item);
+        assert_eq!(courier.poll(at(0)).len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn a_live_event_behind_many_deletions_of_others_waits_only_for_the_rate() {
+    let mut courier = Courier::new(CourierConfig {
+        rate: 300,
+        linger: Duration::from_millis(25),
+        concurrency: 8,
+        ..config()
+    });
+    (1..=1000)
+        .for_each(|seq| courier.push(Item { barrier: true, ..item(seq, &[&seq.to_string()]) }));
+    courier.push(item(1001, &["live"]));
+    let mut arrived = None;
+    for now in 0..20_000 {
+        for flight in courier.poll(at(now)) {
+            courier.answer(batch(&flight).0, ok(), at(now));
+        }
+        let ended = fates(&mut courier);
+        arrived = arrived.or_else(|| ended.iter().any(|(seq, _)| *seq == 1001).then_some(now));
+    }
+    assert!(arrived.is_some_and(|at| at < 4000), "{arrived:?} ms for 1,000 requests at 300/s");
+}
+
+#[test]
+fn an_error_of_an_item_that_was_not_sent_delivers_nothing() {
+    let error = |index| {
+        let (reason, field, message) = ("invalid".into(), String::new(), String::new());
+        ItemError { index, reason, field, message }
+    };
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    courier.answer(flight, Answer::Accepted { rejected: vec![error(1)] }, at(0));
+    assert_eq!(fates(&mut courier), [(1, Fate::Rejected(error(1), 207))]);
+
+    (2..=5).for_each(|seq| courier.push(item(seq, &[&seq.to_string()])));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    courier.answer(flight, Answer::Accepted { rejected: vec![error(4)] }, at(0));
+    assert!(fates(&mut courier).is_empty(), "nobody knows whose it is: they are sent in halves");
+    let halves: Vec<_> = courier.poll(at(0)).iter().map(|flight| batch(flight).1).collect();
+    assert_eq!(halves, [["2", "3"], ["4", "5"]]);
+}
+
+#[test]
+fn pauses_do_not_count_for_what_was_out_of_line_nor_does_its_backoff_begin_again() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["other"]));
+    let flight = batch(&courier.poll(at(0))[0]).0;
+    courier.answer(flight, Answer::Unauthorized { status: 401 }, at(0));
+    run_refusing(&mut courier, 30_000..180_000, |_| true);
+    run_refusing(&mut courier, 180_000..240_000, |_| false);
+
+    let back = Item { first_failed: Some(at(100_000)), tries: 9, ..item(2, &["hot"]) };
+    courier.push(back);
+    let flight = batch(&courier.poll(at(240_000))[0]).0;
+    courier.answer(flight, broken(500), at(240_000));
+    match &fates(&mut courier)[..] {
+        [(2, Fate::Postponed { due, first_failed, tries, .. })] => {
+            assert_eq!((*first_failed, *tries), (Some(at(100_000)), 10));
+            assert!(*due > at(240_000));
+        }
+        other => panic!("it failed for minutes already: {other:?}"),
+    }
+}
+
+#[test]
+fn a_429_without_end_is_said_and_never_retried_at_once() {
+    let mut courier = Courier::new(config());
+    courier.push(item(1, &["a"]));
+    let mut requests = 0;
+    for now in 0..180_000 {
+        for flight in courier.poll(at(now)) {
+            requests += 1;
+            let retry_after = Some(Duration::ZERO);
+            let busy = Answer::TryAgain { status: Some(429), retry_after, unknown_fate: false };
+            courier.answer(batch(&flight).0, busy, at(now));
+        }
+        let expected = (now >= 120_000).then_some((at(0), Some(429)));
+        assert_eq!(courier.standing(at(now)).stalled, expected, "after {now} ms");
+    }
+    assert!(requests <= 181, "{requests} requests in 180 s");
+    let flight = batch(&courier.poll(at(200_000))[0]).0;
+    courier.answer(flight, ok(), at(200_000));
+    assert_eq!(courier.standing(at(200_000)).stalled, None);
 }

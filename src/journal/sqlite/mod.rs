@@ -63,7 +63,7 @@ use self::upkeep::Sweep;
 use self::writer::Writer;
 use super::window::{Next, Window};
 use super::{
-    Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Forget, Gone,
+    Accepted, Attempts, Change, DeadFilter, DeadRow, Deferral, Fact, FactKey, Forget, Gone, Hasten,
     Journal, JournalError, JournalHealth, Opened, Pending, Place, Receipt, RecordedFilter,
     RecordedRow, Release, Reply, Seq, Settlement, Stored, Total, TrailEntry, Waiting, Why,
 };

@@ -11,8 +11,8 @@ use super::draft::Draft;
 use super::queues::{number, why_named};
 use super::trouble::Trouble;
 use super::{
-    Change, Deferral, Fact, FactKey, Forget, Place, Release, Seq, Settlement, SqliteOptions, Why,
-    dead, gone, recorded,
+    Change, Deferral, Fact, FactKey, Forget, Hasten, Place, Release, Seq, Settlement,
+    SqliteOptions, Why, dead, gone, recorded,
 };
 use crate::outcome::{DropReason, Outcome};
 use crate::spec::Traffic;
@@ -32,6 +32,7 @@ pub(super) fn apply(
         Change::Forget(Forget::Dead(seq)) => dead::forget(connection, *seq),
         Change::Forget(Forget::Recorded(number)) => recorded::forget(connection, *number),
         Change::Release(held) => release(connection, held),
+        Change::Hasten(late) => hasten(connection, late),
     }
 }
 
@@ -167,6 +168,13 @@ fn release(connection: &Connection, held: &Release) -> Result<(), Trouble> {
     for seq in &held.seqs {
         update.execute((number(*seq), held.due.millis(), Why::Held.as_str()))?;
     }
+    Ok(())
+}
+
+fn hasten(connection: &Connection, late: &Hasten) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("UPDATE deferred SET due = ?1 WHERE due > ?2 AND why = ?3")?
+        .execute((late.due.millis(), late.beyond.millis(), Why::Retry.as_str()))?;
     Ok(())
 }
 

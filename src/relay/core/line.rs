@@ -51,6 +51,13 @@ impl Line {
         }
     }
 
+    /// The clock was set back to `now`: nobody waits for what it was before.
+    pub(super) fn clock_went_back(&mut self, now: Time) {
+        for blocked in self.blocked.values_mut() {
+            blocked.due = blocked.due.min(now);
+        }
+    }
+
     /// Whether an event with these keys must wait behind earlier ones; until when.
     pub(super) fn wait<'k>(
         &self,

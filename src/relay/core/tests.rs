@@ -128,6 +128,13 @@ impl World {
         }
     }
 
+    /// Admits what is new in the queue.
+    fn admit_next(&mut self) {
+        let events = self.journal.read(Traffic::Live, self.after, 100).unwrap();
+        self.after = events.last().map(|event| event.seq).or(self.after);
+        self.admit(events);
+    }
+
     /// Prepares events and hands them to the core.
     fn admit(&mut self, events: Vec<Stored>) {
         let now = self.clock.now();
@@ -819,12 +826,7 @@ fn a_commit_that_is_written_again_does_not_undo_a_later_one() {
         world.accept(json!({"type": "identify", "userId": user, "anonymousId": "a",
             "messageId": id, "timestamp": START}));
         let now = world.clock.now();
-        for mut stored in world.journal.read(Traffic::Live, world.after, 100).unwrap() {
-            world.after = Some(stored.seq);
-            let call = std::mem::replace(&mut stored.call, Err("taken".into())).unwrap();
-            let prepared = pipeline::prepare(&world.config, &mut world.runner, call, 0, now);
-            world.core.admit(&stored, &prepared, now).unwrap();
-        }
+        world.admit_next();
         for flight in world.core.poll(now) {
             world.fly(flight, &mut fine);
         }
@@ -1025,4 +1027,66 @@ fn who_is_who_survives_a_restart() {
     assert_eq!(world.sent.len(), 3);
     let is_hers = |item: &Value| item["identifiers"] == json!({"id": "u"});
     assert!(world.sent.iter().all(is_hers), "{:?}", world.sent);
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_no_retry_waiting() {
+    for restarts in [false, true] {
+        let mut world = World::plain();
+        world.track("hot", "first");
+        fail_for_minutes(&mut world);
+        assert_eq!(world.journal.pending().retry, 1);
+        world.sent.clear();
+        world.clock.set(world.clock.now().minus(Duration::from_secs(3600)));
+        if restarts {
+            world.core = world.restarted();
+        }
+        world.track("hot", "second");
+        for _ in 0..3 {
+            world.run(fine);
+            world.advance(Duration::from_secs(1));
+        }
+        assert_eq!(world.names(), ["first", "second"], "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn what_was_parked_stays_so_when_the_clock_is_set_back() {
+    let mut world = World::plain();
+    let old = world.clock.now().minus(Duration::from_secs(2 * 3600)).to_string();
+    world.accept(json!({"type": "track", "event": "Added to Cart", "userId": "u", "messageId": "1", "timestamp": old}));
+    world.track("hot", "first");
+    fail_for_minutes(&mut world);
+    world.clock.set(world.clock.now().minus(Duration::from_secs(3600)));
+    for _ in 0..2 {
+        world.run(fine);
+        world.advance(Duration::from_secs(1));
+    }
+    let pending = world.journal.pending();
+    assert_eq!((pending.parked, pending.retry), (1, 0));
+}
+
+#[test]
+fn who_is_found_while_it_cannot_be_written_that_others_are_held_gets_them_all_the_same() {
+    let mut world = World::holding();
+    let mut commits = Vec::new();
+    let viewed = json!({"type": "track", "event": "viewed", "anonymousId": "a", "messageId": "v", "timestamp": START});
+    let identify = json!({"type": "identify", "userId": "u", "anonymousId": "a", "messageId": "i", "timestamp": START});
+    for body in [viewed, identify] {
+        world.accept(body);
+        let now = world.clock.now();
+        world.admit_next();
+        for flight in world.core.poll(now) {
+            world.fly(flight, &mut fine);
+        }
+        commits.extend(world.core.take_commit());
+    }
+    let [mut held, released]: [Commit; 2] = commits.try_into().unwrap();
+    world.journal.commit(released.changes).blocking_recv().unwrap().unwrap();
+    world.core.committed(released.id);
+    world.core.again(&mut held);
+    world.journal.commit(held.changes).blocking_recv().unwrap().unwrap();
+    world.core.committed(held.id);
+    world.run(fine);
+    assert_eq!(world.who(), [("identify", "id"), ("viewed", "id")]);
 }
