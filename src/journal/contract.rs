@@ -154,7 +154,8 @@ pub(super) fn settlement(seq: Seq, outcome: Outcome) -> Settlement {
         bundle: "b1".into(),
         ..TrailEntry::default()
     };
-    Settlement { seq, place: Place::Queue(Traffic::Live), outcome, facts: Vec::new(), trail }
+    let place = Place::Queue(Traffic::Live);
+    Settlement { seq, place, outcome, done: Vec::new(), facts: Vec::new(), trail }
 }
 
 pub(super) fn settle(journal: &dyn Journal, end: Settlement) {

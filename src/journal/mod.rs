@@ -246,6 +246,8 @@ pub struct Settlement {
     pub place: Place,
     /// How it ended. A dead letter moves the row with its body to the dead letters.
     pub outcome: Outcome,
+    /// Of a dead letter: what need not be sent again when it is redriven.
+    pub done: Vec<DonePart>,
     /// What it taught; `None` forgets.
     pub facts: Vec<(FactKey, Option<Fact>)>,
     /// What is remembered for [`Journal::trail`].

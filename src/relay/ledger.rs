@@ -387,15 +387,13 @@ impl Unsettled {
             Why::Held => self.held_for().map(|anonymous| held_key(&anonymous)).collect(),
             Why::Parked => Vec::new(),
         };
+        let done: Vec<DonePart> = self.done(postponed.why).collect();
         let mut attempts = self.attempts;
         attempts.holds.clear();
-        for progress in &self.parts {
-            if progress.is_done(postponed.why) {
-                let (what, nth) = (what(&progress.case), progress.nth);
-                attempts.done.push(DonePart { index: progress.index, what, nth });
-            } else if postponed.why == Why::Retry {
-                attempts.holds.extend(progress.held());
-            }
+        attempts.done.extend(done);
+        if postponed.why == Why::Retry {
+            let waiting = self.parts.iter().filter(|progress| !progress.is_done(Why::Retry));
+            attempts.holds.extend(waiting.filter_map(Progress::held));
         }
         attempts.tries = postponed.tries.unwrap_or(attempts.tries);
         attempts.first_at = postponed.first_failed.or(attempts.first_at);
@@ -415,6 +413,16 @@ impl Unsettled {
         (Change::Defer(deferral), Report { trail: self.trail, ..report })
     }
 
+    /// What need not be looked at again when the event comes back.
+    fn done(&self, why: Why) -> impl Iterator<Item = DonePart> {
+        let done = self.parts.iter().filter(move |progress| progress.is_done(why));
+        done.map(|progress| DonePart {
+            index: progress.index,
+            what: what(&progress.case),
+            nth: progress.nth,
+        })
+    }
+
     fn settle(mut self, seq: Seq, now: Time) -> (Change, Report) {
         let report = self.report(seq);
         let outcome = self.outcome();
@@ -425,9 +433,14 @@ impl Unsettled {
             Outcome::DeadLettered(letter) => Some(letter.clone()),
             _ => None,
         };
+        let mut done = Vec::new();
+        if letter.is_some() {
+            done.append(&mut self.attempts.done);
+            done.extend(self.done(Why::Retry));
+        }
         let report = Report { trail: self.trail.clone(), letter, ..report };
-        let settlement =
-            Settlement { seq, place: self.place, outcome, facts: self.taught, trail: self.trail };
+        let (place, facts, trail) = (self.place, self.taught, self.trail);
+        let settlement = Settlement { seq, place, outcome, done, facts, trail };
         (Change::Settle(settlement), report)
     }
 
@@ -442,7 +455,7 @@ impl Unsettled {
         if let Some(ended) = self.ended.take() {
             return ended;
         }
-        let mut ends: Vec<Outcome> = self.parts.iter_mut().map(Progress::outcome).collect();
+        let mut ends: Vec<Outcome> = self.parts.iter().map(Progress::outcome).collect();
         ends.sort_by_key(|end| match end {
             Outcome::DeadLettered(_) => 0,
             Outcome::Delivered => 1,
@@ -508,14 +521,14 @@ impl Progress {
         }
     }
 
-    fn outcome(&mut self) -> Outcome {
-        match self.rejected_as.take() {
+    fn outcome(&self) -> Outcome {
+        match &self.rejected_as {
             Some((code, message)) => {
                 let detail = json!({"part": self.index, "operations": self.rejected});
-                let letter = DeadLetter::new(code, Stage::Delivery, message);
+                let letter = DeadLetter::new(*code, Stage::Delivery, message.as_str());
                 Outcome::DeadLettered(letter.with_detail(detail))
             }
-            None => self.end.take().unwrap_or(Outcome::Delivered),
+            None => self.end.clone().unwrap_or(Outcome::Delivered),
         }
     }
 }

@@ -170,7 +170,7 @@ impl Search<'_> {
             ..TrailEntry::default()
         };
         let (seq, place) = (event.seq, Place::Deferred);
-        let end = Settlement { seq, place, outcome, facts: Vec::new(), trail };
+        let end = Settlement { seq, place, outcome, done: Vec::new(), facts: Vec::new(), trail };
         self.found.push(Change::Settle(end));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Events out: settled, deferred, dead and back.
 
 use super::*;
-use crate::journal::{Attempts, DonePart, Held};
+use crate::journal::{Attempts, DonePart, Hasten, Held};
 
 #[test]
 fn a_settled_event_is_gone_and_counted() {
@@ -183,10 +183,12 @@ fn a_redriven_event_goes_to_the_end_of_its_queue_and_is_no_duplicate() {
     for engine in engines() {
         let journal = engine.open();
         done(journal.accept(vec![live(1), replayed(2), live(3)]));
+        let part = DonePart { index: 1, what: "track e".into(), nth: 0 };
         for traffic in [Traffic::Live, Traffic::Backfill] {
             let stored = journal.read(traffic, None, 1).unwrap().remove(0);
             let end = settlement(stored.seq, died(DeadCode::ScriptFailed));
-            settle(&journal, Settlement { place: stored.place, ..end });
+            let done = vec![part.clone()];
+            settle(&journal, Settlement { place: stored.place, done, ..end });
         }
         assert_eq!(queued(&journal, Traffic::Live), [3]);
         assert_eq!(queued(&journal, Traffic::Backfill), [0; 0]);
@@ -196,6 +198,13 @@ fn a_redriven_event_goes_to_the_end_of_its_queue_and_is_no_duplicate() {
         assert_eq!(done(journal.redrive(&DeadFilter::default(), 9)), 2);
         assert_eq!(queued(&journal, Traffic::Live), [3, 1]);
         assert_eq!(queued(&journal, Traffic::Backfill), [2], "with its stored class");
+        for (traffic, expected) in
+            [(Traffic::Live, vec![None, Some(&part)]), (Traffic::Backfill, vec![Some(&part)])]
+        {
+            let rows = journal.waiting(Place::Queue(traffic), None, 9).unwrap();
+            let done: Vec<_> = rows.iter().map(|row| row.event.attempts.done.first()).collect();
+            assert_eq!(done, expected, "with what was done");
+        }
         assert_eq!(journal.dead(&DeadFilter::default(), None, 9).unwrap().len(), 0);
         assert_eq!(counted(&journal, "redriven"), 2);
         assert_eq!(counted(&journal, "dead_lettered"), 2);
@@ -215,5 +224,27 @@ fn a_large_redrive_stops_at_its_limit() {
         assert_eq!(journal.pending().live, 1100);
         assert_eq!(queued(&journal, Traffic::Live), (0..1100).collect::<Vec<u128>>());
         assert_eq!(done(journal.redrive(&DeadFilter::default(), usize::MAX)), 200);
+    }
+}
+
+#[test]
+fn retries_that_are_due_too_late_are_hastened_and_nothing_else() {
+    for engine in engines() {
+        let journal = engine.open();
+        let seqs = accept(&journal, 1..=4);
+        let why = [(Why::Retry, 10), (Why::Retry, 5000), (Why::Parked, 6000), (Why::Held, 7000)];
+        for (seq, (why, due)) in seqs.iter().zip(why) {
+            defer(&journal, deferral(*seq, why, at(due)));
+        }
+        let late = Hasten { beyond: at(300), due: at(0) };
+        done(journal.commit(vec![Change::Hasten(late)].into()));
+        let due: Vec<Option<Time>> = journal
+            .waiting(Place::Deferred, None, 9)
+            .unwrap()
+            .iter()
+            .map(|waiting| waiting.due)
+            .collect();
+        assert_eq!(due, [10, 0, 6000, 7000].map(|due| Some(at(due))));
+        assert_eq!(journal.next_due().unwrap(), Some(at(0)));
     }
 }

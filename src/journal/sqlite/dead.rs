@@ -28,18 +28,22 @@ pub(super) fn keep(
     let sql = match end.place {
         Place::Queue(Traffic::Live) => {
             "INSERT OR REPLACE INTO dead
-             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body FROM live WHERE seq = ?1"
+             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body, ?7
+             FROM live WHERE seq = ?1"
         }
         Place::Queue(Traffic::Backfill) => {
             "INSERT OR REPLACE INTO dead
-             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body FROM backfill WHERE seq = ?1"
+             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body, ?7
+             FROM backfill WHERE seq = ?1"
         }
         Place::Deferred => {
             "INSERT OR REPLACE INTO dead
-             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body FROM deferred WHERE seq = ?1"
+             SELECT seq, ?2, ?3, ?4, ?5, ?6, at, crc, envelope, body, ?7
+             FROM deferred WHERE seq = ?1"
         }
     };
     let (trail, text) = (&end.trail, serde_json::to_string(letter)?);
+    let done = if end.done.is_empty() { None } else { Some(serde_json::to_string(&end.done)?) };
     connection.prepare_cached(sql)?.execute((
         number(end.seq),
         trail.at.millis(),
@@ -47,6 +51,7 @@ pub(super) fn keep(
         &trail.source,
         &trail.bundle,
         text,
+        done,
     ))?;
     Ok(())
 }
@@ -117,10 +122,12 @@ fn move_back(
 ) -> Result<(), Trouble> {
     let sql = match traffic {
         Traffic::Live => {
-            "INSERT INTO live SELECT ?2, at, crc, envelope, body FROM dead WHERE seq = ?1"
+            "INSERT INTO live
+             SELECT ?2, at, crc, envelope, body, done_parts FROM dead WHERE seq = ?1"
         }
         Traffic::Backfill => {
-            "INSERT INTO backfill SELECT ?2, at, crc, envelope, body FROM dead WHERE seq = ?1"
+            "INSERT INTO backfill
+             SELECT ?2, at, crc, envelope, body, done_parts FROM dead WHERE seq = ?1"
         }
     };
     connection.prepare_cached(sql)?.execute([number(dead), number(seq)])?;

@@ -31,8 +31,8 @@ pub(super) struct Page<T> {
 /// Writes an accepted event at its place.
 pub(super) fn insert(connection: &Connection, seq: Seq, record: &Record) -> Result<(), Trouble> {
     let sql = match record.traffic {
-        Traffic::Live => "INSERT INTO live VALUES (?1, ?2, ?3, ?4, ?5)",
-        Traffic::Backfill => "INSERT INTO backfill VALUES (?1, ?2, ?3, ?4, ?5)",
+        Traffic::Live => "INSERT INTO live VALUES (?1, ?2, ?3, ?4, ?5, NULL)",
+        Traffic::Backfill => "INSERT INTO backfill VALUES (?1, ?2, ?3, ?4, ?5, NULL)",
     };
     let body: &[u8] = &record.call.body;
     let row = (number(seq), record.at().millis(), record.crc, &record.envelope, body);
@@ -49,10 +49,11 @@ pub(super) fn read(
 ) -> Result<Page<Stored>, Trouble> {
     let sql = match traffic {
         Traffic::Live => {
-            "SELECT seq, crc, envelope, body FROM live WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
+            "SELECT seq, crc, envelope, body, done_parts FROM live
+             WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
         }
         Traffic::Backfill => {
-            "SELECT seq, crc, envelope, body FROM backfill
+            "SELECT seq, crc, envelope, body, done_parts FROM backfill
              WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
         }
     };
@@ -74,12 +75,15 @@ pub(super) fn read(
         last = seq;
         let found = found(seq, row, 1)?;
         size += found.size;
+        // Only what was redriven has any. Damaged: everything is sent again, with the ids that it had.
+        let done: Option<String> = row.get(4)?;
+        let done = done.and_then(|done| serde_json::from_str(&done).ok()).unwrap_or_default();
         page.rows.push(Stored {
             seq,
             place: Place::Queue(traffic),
             call: found.call,
             why: None,
-            attempts: Attempts::default(),
+            attempts: Attempts { done, ..Attempts::default() },
         });
     }
     Ok(page)

@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 
 /// The steps that lead from an empty file to the present schema; the number of a step is the schema
 /// version that it leads to. A step that was once released is never changed.
-const STEPS: [&str; 2] = ["
+const STEPS: [&str; 3] = ["
     CREATE TABLE live(
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL,
         envelope TEXT NOT NULL, body BLOB NOT NULL);
@@ -55,6 +55,10 @@ const STEPS: [&str; 2] = ["
     CREATE TABLE gone_person(
         person TEXT PRIMARY KEY, at INTEGER NOT NULL, done INTEGER NOT NULL,
         until INTEGER NOT NULL, searched INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    ALTER TABLE dead ADD COLUMN done_parts TEXT;
+    ALTER TABLE live ADD COLUMN done_parts TEXT;
+    ALTER TABLE backfill ADD COLUMN done_parts TEXT;
 "];
 
 /// Opens the connection that writes, and brings the file up to date.

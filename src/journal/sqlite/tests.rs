@@ -76,11 +76,11 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let set = |version: &str| {
         database(&engine).execute("UPDATE meta SET v = ?1 WHERE k = 'schema'", [version]).unwrap()
     };
-    set("3");
+    set("4");
     let error = engine.try_open(SqliteOptions::default()).unwrap_err();
-    assert_eq!(error, JournalError::NewerSchema { found: 3, known: 2 });
+    assert_eq!(error, JournalError::NewerSchema { found: 4, known: 3 });
     assert!(error.to_string().contains("start the newer version"), "{error}");
-    set("2");
+    set("3");
     assert_eq!(queued(&engine.open(), Traffic::Live), [1]);
 }
 
@@ -90,7 +90,11 @@ fn a_file_of_the_version_before_is_brought_up_to_date_with_what_waits_in_it() {
     accept(&engine.open(), [1, 2]);
     database(&engine)
         .execute_batch(
-            "DROP TABLE recorded; DROP TABLE gone_person; UPDATE meta SET v = '1' WHERE k = 'schema'",
+            "DROP TABLE recorded; DROP TABLE gone_person;
+             ALTER TABLE dead DROP COLUMN done_parts;
+             ALTER TABLE live DROP COLUMN done_parts;
+             ALTER TABLE backfill DROP COLUMN done_parts;
+             UPDATE meta SET v = '1' WHERE k = 'schema'",
         )
         .unwrap();
     let options =

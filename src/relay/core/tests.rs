@@ -164,6 +164,11 @@ impl World {
         self.core.answer(id, answer, now);
     }
 
+    /// Puts all dead letters back into their queues.
+    fn redrive(&self) {
+        self.journal.redrive(&DeadFilter::default(), 100).blocking_recv().unwrap().unwrap();
+    }
+
     /// The core as it is after a restart.
     fn restarted(&self) -> Core {
         let journal = Arc::clone(&self.journal);
@@ -1089,4 +1094,48 @@ fn who_is_found_while_it_cannot_be_written_that_others_are_held_gets_them_all_th
     world.core.committed(held.id);
     world.run(fine);
     assert_eq!(world.who(), [("identify", "id"), ("viewed", "id")]);
+}
+
+#[test]
+fn a_redriven_event_sends_neither_what_was_delivered_nor_takes_its_id() {
+    let splits = |names: &[&str]| {
+        let parts = names.iter().map(|name| {
+            format!("let part = event.copy(); part.event = \"{name}\"; parts.push(part);")
+        });
+        let parts: String = parts.collect();
+        format!("fn on_track(event, ctx) {{ let parts = []; {parts} parts }}")
+    };
+    #[rustfmt::skip]
+    let table: [(&str, &[&str], &[&str]); 4] = [
+        ("the same",      &["a", "b", "c"],  &["c"]),
+        ("one taken out", &["a", "c"],       &["c"]),
+        ("only it",       &["c"],            &["c"]),
+        ("without it",    &["b", "a"],       &[]),
+    ];
+    for (what, then, expected) in table {
+        for fails_again in [false, true] {
+            let mut world = World::new(&splits(&["a", "b", "c"]));
+            world.track("u", "all");
+            world.run(rejecting("c"));
+            assert_eq!(world.total("dead_lettered"), 1, "{what}");
+            let ids: Vec<Value> = world.sent.drain(..).map(|item| item["id"].clone()).collect();
+            for rejects in [fails_again, false] {
+                world.runner = runner(&splits(then));
+                world.redrive();
+                if rejects {
+                    world.run(rejecting("c"));
+                    world.sent.clear();
+                } else {
+                    world.run(fine);
+                }
+            }
+            assert_eq!(world.names(), expected, "{what}");
+            assert!(world.sent.iter().all(|item| !ids[..2].contains(&item["id"])), "{what}");
+            assert_eq!(
+                (world.total("delivered"), world.journal.pending().total()),
+                (1, 0),
+                "{what}"
+            );
+        }
+    }
 }

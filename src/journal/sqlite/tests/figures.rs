@@ -63,7 +63,7 @@ fn end(stored: &Stored) -> Change {
         ..TrailEntry::default()
     };
     let (seq, place) = (stored.seq, stored.place);
-    Change::Settle(Settlement { seq, place, outcome, facts: Vec::new(), trail })
+    Change::Settle(Settlement { seq, place, outcome, done: Vec::new(), facts: Vec::new(), trail })
 }
 
 fn percentile(times: &mut [u128], part: usize) -> f64 {
