@@ -162,10 +162,10 @@ impl Segue {
         rows.iter().take(5).map(said).collect::<Vec<_>>().join("\n")
     }
 
-    /// The counter of an outcome, over all sources.
+    /// The counter of an outcome, over all sources. A server that is too busy to say is asked again.
     pub(crate) async fn count(&self, outcome: &str) -> u64 {
-        let status = self.status().await.unwrap_or_default();
-        status["events"][outcome].as_u64().unwrap_or(0)
+        let counted = async |segue: &Self| segue.status().await?["events"][outcome].as_u64();
+        self.until("it says what it counted", counted).await
     }
 
     /// The reasons of its health, in one text.

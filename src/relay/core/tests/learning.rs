@@ -75,10 +75,6 @@ impl World {
         let found = self.journal.load(&[FactKey(name.into())], self.clock.now()).unwrap();
         found[0].as_ref().map(|fact| fact.value.clone())
     }
-
-    fn redrive(&mut self) {
-        self.journal.redrive(&DeadFilter::default(), 9).blocking_recv().unwrap().unwrap();
-    }
 }
 
 #[test]
