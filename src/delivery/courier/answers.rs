@@ -210,19 +210,19 @@ impl Courier {
     fn try_again(&mut self, items: &[ItemId], status: Option<u16>, now: Time) {
         let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
         match items {
-            [one] if outage && self.is_in_the_way(*one) => {
-                // Those who are here may all fail whoever is well: whether it is an outage can only be
-                // seen by others. If it is one, those who leave lose nothing but the wait.
-                self.suspect(*one, now);
-                let wait = self.jitter.wait(SHORT_WAIT).max(PATIENCE / 2);
-                self.postpone(*one, now.plus(wait), status);
-            }
             [one] if outage => {
                 // An outage is nobody's fault, and uses up nobody's budget. If it is the item's after
                 // all, the next probe is another one.
-                let until = now.plus(self.jitter.wait(SHORT_WAIT));
                 self.travels_with(&[*one]);
-                self.queues.came_back(*one, Some(until), |_| {});
+                let wait = self.jitter.wait(SHORT_WAIT);
+                if self.is_in_the_way(*one) {
+                    // Those who are here may all fail whoever is well: whether it is an outage can only
+                    // be seen by others. If it is one, those who leave lose nothing but the wait.
+                    self.suspect(*one, now);
+                    self.postpone(*one, now.plus(wait.max(PATIENCE / 2)), status);
+                } else {
+                    self.queues.came_back(*one, Some(now.plus(wait)), |_| {});
+                }
             }
             [one] => self.back_off(*one, status, now),
             _ => self.halve(items),
@@ -266,7 +266,8 @@ impl Courier {
         self.postpone(id, due, None);
     }
 
-    /// Takes an item and everything that waits behind it out of line.
+    /// Takes an item and everything that waits behind it out of line, but what has left. Who came back
+    /// must be known to have.
     fn postpone(&mut self, id: ItemId, due: Time, status: Option<u16>) {
         for other in self.queues.behind(id) {
             let Some(entry) = self.queues.entry(other) else { continue };

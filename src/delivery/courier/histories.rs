@@ -32,6 +32,10 @@ enum Step {
     },
     /// One of the requests in flight is answered: which, and how.
     Answer(usize, Said),
+    /// So many requests fail, one after the other.
+    Outage(u32),
+    /// More of a class finds no room, or finds it again.
+    Crowded(Traffic, bool),
     Wait(i64),
 }
 
@@ -54,12 +58,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::option::of(0_u64..5).prop_map(Said::Busy),
         1 => Just(Said::Unauthorized),
     ];
-    let traffic = prop_oneof![3 => Just(Traffic::Live), 1 => Just(Traffic::Backfill)];
+    let traffic = || prop_oneof![3 => Just(Traffic::Live), 1 => Just(Traffic::Backfill)];
     prop_oneof![
-        5 => ((0_u8..6, 0_u8..6), traffic, prop::bool::weighted(0.05))
+        5 => ((0_u8..6, 0_u8..6), traffic(), prop::bool::weighted(0.05))
             .prop_map(|(people, traffic, barrier)| Step::Push { people, traffic, barrier }),
         4 => (any::<prop::sample::Index>(), said)
             .prop_map(|(which, said)| Step::Answer(which.index(1 << 20), said)),
+        1 => (1_u32..20).prop_map(Step::Outage),
+        1 => (traffic(), any::<bool>()).prop_map(|(traffic, is)| Step::Crowded(traffic, is)),
         3 => (1_i64..3000).prop_map(Step::Wait),
         2 => (1_i64..30).prop_map(Step::Wait),
     ]
@@ -201,6 +207,25 @@ impl Witness {
         self.courier.answer(id, answer, self.now);
     }
 
+    /// Lets so many requests fail.
+    fn fail(&mut self, requests: u32) -> Result<(), TestCaseError> {
+        for _ in 0..requests {
+            self.answer(0, Said::Broken(None));
+            self.collect()?;
+            self.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what the courier waits for, if that is not an answer, and lets it send.
+    fn go_on(&mut self) -> Result<(), TestCaseError> {
+        if self.flying.is_empty() {
+            let due = self.courier.next_due(self.now);
+            self.now = self.now.max(due.unwrap_or(self.now));
+        }
+        self.poll()
+    }
+
     /// Takes what ended; an item ends once.
     fn collect(&mut self) -> Result<(), TestCaseError> {
         while let Some(Settled { id, fate }) = self.courier.next_settled() {
@@ -227,6 +252,8 @@ proptest! {
             match step {
                 Step::Push { people, traffic, barrier } => witness.push(people, traffic, barrier),
                 Step::Answer(which, said) => witness.answer(which, said),
+                Step::Outage(requests) => witness.fail(requests)?,
+                Step::Crowded(traffic, is) => witness.courier.note_crowded(traffic, is),
                 Step::Wait(millis) => {
                     witness.now = Time::from_millis(witness.now.millis() + millis);
                 }
@@ -241,11 +268,7 @@ proptest! {
             }
             witness.answer(0, Said::Fine);
             witness.collect()?;
-            if witness.flying.is_empty() {
-                let due = witness.courier.next_due(witness.now);
-                witness.now = witness.now.max(due.unwrap_or(witness.now));
-            }
-            witness.poll()?;
+            witness.go_on()?;
         }
         prop_assert_eq!(witness.ended.len(), witness.items.len(), "everything ends");
         prop_assert_eq!(witness.courier.standing(witness.now).items, 0);

@@ -1,5 +1,6 @@
 //! The courier against a scripted Customer.io.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -837,6 +838,36 @@ fn who_fails_and_fills_the_memory_makes_room_for_others() {
         let first = shut_out(&hot, room);
         assert!(first.is_some_and(|at| at < 40_000), "{what}: others come in at {first:?}");
     }
+}
+
+/// What an outage puts out of line for want of room is nothing that is forgotten: a test bench that
+/// never filled the memory let this pass.
+#[test]
+fn after_an_outage_that_filled_the_memory_everything_is_delivered() {
+    let mut courier = Courier::new(config());
+    let mut waiting: BTreeMap<u64, Time> = (1..=100).map(|seq| (seq, at(0))).collect();
+    let mut delivered = 0;
+    for now in (0..600_000).step_by(250) {
+        let is_down = now < 180_000;
+        for (seq, _) in waiting.extract_if(.., |_, due| *due <= at(now)) {
+            courier.push(item(seq, &[&format!("u{}", seq % 20)]));
+        }
+        courier.note_crowded(Traffic::Live, is_down);
+        for flight in courier.poll(at(now)) {
+            courier.answer(batch(&flight).0, if is_down { broken(503) } else { ok() }, at(now));
+        }
+        for (seq, fate) in fates(&mut courier) {
+            match fate {
+                Fate::Delivered => delivered += 1,
+                Fate::Postponed { due, .. } => {
+                    assert!(is_down, "{seq} is put off at {now}");
+                    waiting.insert(seq, due);
+                }
+                other => panic!("{seq}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!((delivered, courier.standing(at(600_000)).items), (100, 0));
 }
 
 #[test]
