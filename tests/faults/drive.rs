@@ -23,6 +23,8 @@ use fuser::{
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::lot::Lot;
+
 /// Its size: more than the floor of free space that a journal insists on.
 const BYTES: usize = 640 << 20;
 /// What a disk writes whole or not at all.
@@ -87,18 +89,6 @@ impl Platter {
             }
         }
         self.now.copy_from_slice(&self.safe);
-    }
-}
-
-/// Draws the same numbers in every run (a linear congruential generator, of which the upper bits are
-/// good).
-struct Lot(u64);
-
-impl Lot {
-    fn draw(&mut self, of: u64) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % of) as usize
     }
 }
 
@@ -276,7 +266,7 @@ impl Drive {
     /// Cuts the power at one of the next writes, so that it goes in the midst of something. From then on
     /// the disk answers EIO, until it is attached again.
     pub(crate) async fn cut(&self, seed: u64) {
-        let mut lot = Lot(seed);
+        let mut lot = Lot::seeded(seed);
         let writes = lot.draw(24) as u64;
         self.platter().cut = Some((writes, lot));
         while self.platter().cut.is_some() {

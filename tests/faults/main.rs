@@ -9,6 +9,7 @@
 //! cargo test --release --test faults -- power-cut --cuts 20 --rate 1000
 //! cargo test --release --test faults -- outage --outage 600 --rate 1000
 //! cargo test --release --test faults -- backfill hot --seconds 30 --rate 500 --strict
+//! cargo test --release --test faults -- weather --seconds 150 --seed 7
 //! ```
 //!
 //! Not here: what one module alone can show; the tests beside the code do.
@@ -19,6 +20,7 @@
 mod drive;
 mod front;
 mod load;
+mod lot;
 mod oracle;
 mod proxy;
 mod report;
@@ -54,6 +56,8 @@ pub(crate) struct Options {
     flips: u64,
     /// Connections that misbehave.
     connections: usize,
+    /// Which of the random courses.
+    seed: u64,
 }
 
 impl Default for Options {
@@ -66,6 +70,7 @@ impl Default for Options {
             seconds: Duration::from_secs(4),
             flips: 60,
             connections: 100,
+            seed: 1,
         }
     }
 }
@@ -139,6 +144,7 @@ fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--outage" => options.outage = Duration::from_secs(number()?),
             "--seconds" => options.seconds = Duration::from_secs(number()?),
             "--flips" => options.flips = number()?,
+            "--seed" => options.seed = number()?,
             "--connections" => options.connections = number()? as usize,
             "--strict" => asked.strict = true,
             "--list" => asked.list = true,

@@ -14,7 +14,7 @@ use crate::load::client;
 /// How long anything may take before it counts as never; draining after a long outage has its own.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How long everything that waits may take to be delivered.
-const DRAINS_WITHIN: Duration = Duration::from_secs(1800);
+const DRAINS_WITHIN: Duration = Duration::from_secs(900);
 
 /// How a server is set up.
 #[derive(Clone, Default)]
@@ -120,11 +120,22 @@ impl Segue {
     /// Asks it to stop; answers how long it took, and whether it ended with success.
     pub(crate) async fn terminate(&mut self) -> (Duration, bool) {
         let begun = Instant::now();
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let mut process = self.process.take().unwrap();
         let ended = tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
         (begun.elapsed(), ended.success())
+    }
+
+    /// Lets it do nothing for so long, as a machine that sleeps.
+    pub(crate) async fn stand_still(&self, span: Duration) {
+        self.signal("-STOP");
+        sleep(span).await;
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, which: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([which, &pid]).status().unwrap().success());
     }
 
     /// Waits until nothing waits any more, parked events left out; answers how long it took.

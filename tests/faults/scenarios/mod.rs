@@ -7,6 +7,7 @@ mod door;
 mod outages;
 mod pace;
 mod power;
+mod weather;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,11 +36,12 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 24] = [
+pub(crate) const ALL: [Scenario; 25] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
     Scenario { name: "outage", run: |options| Box::pin(outages::outage(options)) },
+    Scenario { name: "weather", run: |options| Box::pin(weather::weather(options)) },
     Scenario { name: "kills", run: |options| Box::pin(crashes::kills(options)) },
     Scenario { name: "power-cut", run: |options| Box::pin(power::cuts(options)) },
     Scenario { name: "backfill", run: |options| Box::pin(pace::backfill(options)) },
