@@ -27,6 +27,7 @@
 
 pub mod clock;
 pub mod outcome;
+pub mod pace;
 
 pub mod ingest;
 pub mod spec;

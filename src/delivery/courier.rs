@@ -23,6 +23,7 @@ use crate::clock::Time;
 use crate::destination::customerio::Encoded;
 use crate::destination::customerio::response::ItemError;
 use crate::journal::Seq;
+use crate::pace::LIVE_FOR;
 use crate::spec::Traffic;
 
 /// The classes of traffic; which goes first.
@@ -301,7 +302,7 @@ impl Courier {
     fn clock_went_back(&mut self, now: Time) {
         self.queues.wake(Time::NEVER);
         self.waits_since = self.waits_since.map(|since| since.map(|since| since.min(now)));
-        self.live_until = self.live_until.min(now.plus(departures::LIVE_FOR));
+        self.live_until = self.live_until.min(now.plus(LIVE_FOR));
         self.breaker.clock_went_back(now);
         self.rate.clock_went_back(now);
         self.stalled = self.stalled.map(|(since, status)| (since.min(now), status));

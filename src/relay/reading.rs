@@ -9,6 +9,7 @@ use super::scripts::{Done, Job};
 use crate::clock::Time;
 use crate::journal::{JournalError, Seq, Stored};
 use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
+use crate::pace::{LIVE_FOR, LONGEST_REST, rest_after};
 use crate::pipeline::{Origin, Prepared};
 use crate::spec::Traffic;
 
@@ -18,10 +19,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const CHUNK: usize = 64;
 /// Bytes of events without an end that are held in memory, of both classes.
 const BYTES_IN_MEMORY: usize = 32 << 20;
-/// The longest that a backfill rests between two jobs.
-const LONGEST_REST: Duration = Duration::from_millis(100);
-/// So long after the last of it, live traffic counts as being there.
-const LIVE_FOR: Duration = Duration::from_secs(1);
 
 /// Where reading stands, and what has been read and is not prepared yet.
 #[derive(Default)]
@@ -159,8 +156,8 @@ impl Driver {
     }
 
     /// Whether more of a class may be read. While live traffic is there, a backfill has one job at the
-    /// script threads at a time, so that this one finds a thread that is free, and rests in between as
-    /// long as that took: half of the time, and less where others are at work too.
+    /// script threads at a time, so that this one finds a thread that is free, and rests in
+    /// between.
     fn has_room(&self, traffic: Traffic, now: Time) -> bool {
         let jobs = match traffic {
             Traffic::Live => self.most_jobs,
@@ -267,11 +264,11 @@ impl Driver {
     /// Puts prepared events back into the order of acceptance and admits them.
     pub(super) fn prepared(&mut self, done: Done) {
         let (now, traffic) = (self.relay.clock.now(), done.traffic);
-        let took = now.since(self.feed.lane(traffic).sent_at).min(LONGEST_REST);
+        let took = now.since(self.feed.lane(traffic).sent_at);
         self.feed.lane(traffic).waiting.insert(done.ticket, done);
         self.admit_waiting();
         if traffic == Traffic::Backfill && self.feed.live_is_there(now) {
-            self.feed.rests_until = now.plus(took);
+            self.feed.rests_until = now.plus(rest_after(took));
         }
         // What it survived is not to be blamed when somebody kills the process now. A note that cannot
         // be taken back is taken back with the next one.

@@ -2,21 +2,20 @@
 //!
 //! Not here: which items travel together ([`crate::delivery::batch`]).
 
-use std::time::Duration;
-
 use super::{CLASSES, Courier, Fate, Flight, Flown, Settled};
 use crate::clock::Time;
-use crate::delivery::batch;
+use crate::delivery::batch::{self, Room};
 use crate::delivery::breaker::Gate;
 use crate::delivery::luggage::{self, Luggage};
 use crate::delivery::queues::ItemId;
 use crate::destination::customerio::Encoded;
+use crate::pace::LIVE_FOR;
 use crate::spec::Traffic;
 
-/// So long after the last of it, live traffic counts as being there.
-pub(super) const LIVE_FOR: Duration = Duration::from_secs(1);
 /// While live traffic is there, a backfill may have this share of the requests in flight.
 const BACKFILL_SHARE: usize = 4;
+/// …and this share of what a request may hold.
+const SHORT: usize = 5;
 
 impl Courier {
     pub(super) fn next_batch(&mut self, now: Time) -> Option<Flight> {
@@ -30,7 +29,7 @@ impl Courier {
             let traffic = CLASSES.into_iter().find(|traffic| is_due(*traffic))?;
             let items = match self.breaker.gate(now) {
                 Gate::Probe => batch::probe(&self.queues),
-                _ => batch::compose(&self.queues, &self.suspects, traffic, self.config.room),
+                _ => batch::compose(&self.queues, &self.suspects, traffic, self.room(traffic, now)),
             };
             if self.set_stale_aside(&items, now) {
                 continue;
@@ -53,7 +52,7 @@ impl Courier {
             Gate::Closed | Gate::Probe | Gate::Probing => return None,
         };
         let departs = match self.waits_since[traffic as usize] {
-            Some(since) if !self.is_full(traffic) && !self.goes_alone(traffic) => {
+            Some(since) if !self.is_full(traffic, now) && !self.goes_alone(traffic) => {
                 since.plus(self.config.linger)
             }
             _ => now,
@@ -74,8 +73,20 @@ impl Courier {
         }
     }
 
-    fn is_full(&self, traffic: Traffic) -> bool {
-        let (ready, room) = (self.queues.ready(traffic), self.config.room);
+    /// What a request may hold. Of a backfill it is less while live traffic is there: what Customer.io
+    /// works on is short then, and live events come in between.
+    fn room(&self, traffic: Traffic, now: Time) -> Room {
+        let Room { items, bytes } = self.config.room;
+        match traffic {
+            Traffic::Backfill if now < self.live_until => {
+                Room { items: items.div_ceil(SHORT), bytes: bytes.div_ceil(SHORT) }
+            }
+            _ => self.config.room,
+        }
+    }
+
+    fn is_full(&self, traffic: Traffic, now: Time) -> bool {
+        let (ready, room) = (self.queues.ready(traffic), self.room(traffic, now));
         ready.len() >= room.items || ready.bytes() >= room.bytes
     }
 
@@ -110,7 +121,7 @@ impl Courier {
         let is_suspect = batch::is_suspect(first, &self.suspects);
         // What is left over for lack of room waits for company again. What could not travel with these
         // has waited as long as they have.
-        if self.is_full(traffic) {
+        if self.is_full(traffic, now) {
             self.waits_since[traffic as usize] = Some(now);
         }
         let id = self.new_flight();

@@ -760,6 +760,21 @@ fn live_traffic_waits_for_company_beside_a_full_backfill_and_leaves_it_a_quarter
 }
 
 #[test]
+fn while_live_traffic_is_there_requests_of_a_backfill_are_short() {
+    let room = Room { items: 10, bytes: 1000 };
+    let mut courier = Courier::new(CourierConfig { concurrency: 8, room, ..config() });
+    courier.push(item(100, &["live"]));
+    for seq in 1..=30 {
+        courier.push(of_backfill(seq, &[&seq.to_string()]));
+    }
+    let sizes = |courier: &mut Courier, now| -> Vec<usize> {
+        courier.poll(now).iter().map(|flight| batch(flight).1.len()).collect()
+    };
+    assert_eq!(sizes(&mut courier, at(0)), [1, 2, 2]);
+    assert_eq!(sizes(&mut courier, at(2000)), [10, 10, 6]);
+}
+
+#[test]
 fn what_may_not_travel_with_a_batch_does_not_wait_for_company_again() {
     let mut courier = Courier::new(CourierConfig { linger: Duration::from_millis(25), ..config() });
     courier.push(Item { barrier: true, ..item(1, &["a"]) });
@@ -849,7 +864,9 @@ fn after_an_outage_that_filled_the_memory_everything_is_delivered() {
     let mut delivered = 0;
     for now in (0..600_000).step_by(250) {
         let is_down = now < 180_000;
-        for (seq, _) in waiting.extract_if(.., |_, due| *due <= at(now)) {
+        let due = |(seq, due): (&u64, &Time)| (*due <= at(now)).then_some(*seq);
+        for seq in waiting.iter().filter_map(due).collect::<Vec<_>>() {
+            waiting.remove(&seq);
             courier.push(item(seq, &[&format!("u{}", seq % 20)]));
         }
         courier.note_crowded(Traffic::Live, is_down);

@@ -1,25 +1,27 @@
 //! The journal in one SQLite file: durable, ordered, for one process.
 //!
-//! One thread writes (`writer`), two connections read: one for the path of events, one for people's
-//! questions. A request to write becomes part of a transaction and is answered after its commit; what
+//! One thread writes (`writer`) and one copies behind it (`checkpoint`), two connections read: one for
+//! the path of events, one for people's questions. A request to write becomes part of a transaction and is answered after its commit; what
 //! was committed goes to the reader through memory (`journal::window`).
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `writer`, `transaction` | which requests share a commit; what each does in it |
+//! | `line`, `writer`, `transaction` | which requests share a commit; the commits; what each does in one |
 //! | `queues`, `settle` | events in, events out |
 //! | `seen` | deduplication |
 //! | `dead`, `trail`, `counters` | dead letters, what happened to whom, the conservation law |
 //! | `mark`, `suspicion` | what stands beside the file for the next start |
 //! | `recorded`, `gone` | originals that are kept for a while; people who are not |
-//! | `space`, `upkeep` | limits and a full disk; forgetting |
+//! | `space`, `upkeep`, `checkpoint` | limits and a full disk; forgetting; from the log into the file |
 //! | `schema`, `record` | the file; one event in it |
 
 mod base;
+mod checkpoint;
 mod counters;
 mod dead;
 mod draft;
 mod gone;
+mod line;
 mod mark;
 mod options;
 mod queues;
@@ -38,9 +40,9 @@ mod trouble;
 mod upkeep;
 mod writer;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -51,6 +53,7 @@ pub use self::base::Base;
 pub use self::options::SqliteOptions;
 
 use self::counters::{Counters, State};
+use self::line::Line;
 use self::mark::Mark;
 use self::record::Record;
 use self::requests::{Redrive, ReplyTo, Request, Room, answered};
@@ -91,7 +94,8 @@ impl SqliteJournal {
     pub fn open(options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
         let lock = schema::lock(&options.directory)?;
         let path = options.directory.join("journal.db");
-        let writing = schema::open_writer(&path)?;
+        let mut writing = schema::open_writer(&path)?;
+        checkpoint::install(&path, &mut writing)?;
         let connections =
             [writing, schema::open_reader(&path)?, schema::open_reader(&path)?].map(database);
         Self::start(connections, Some(lock), options, clock)
@@ -137,13 +141,13 @@ impl SqliteJournal {
             failing: Mutex::new(None),
             unreadable: Mutex::new(None),
             used_bytes: AtomicU64::new(found.used_bytes),
-            waiting_bytes: AtomicUsize::new(0),
+            waiting_bytes: Default::default(),
             corrupt_records: AtomicU64::new(0),
             base: options.base.clone(),
         });
         let (requests, receiver) = mpsc::channel();
         let writer = Writer {
-            requests: receiver,
+            line: Line::new(receiver),
             shared: Arc::clone(&shared),
             options,
             clock,
@@ -153,7 +157,6 @@ impl SqliteJournal {
             mark,
             lock,
             tidies: true,
-            carried: VecDeque::new(),
         };
         let thread = std::thread::Builder::new()
             .name("journal".into())
@@ -187,8 +190,8 @@ impl SqliteJournal {
 impl Journal for SqliteJournal {
     fn accept(&self, batch: Vec<Accepted>) -> Reply<Vec<Receipt>> {
         let ready = Record::all_of(batch).and_then(|records| {
-            let bytes = records.iter().map(Record::size).sum();
-            Ok((records, Room::take(&self.shared, bytes, self.max_waiting_bytes)?))
+            let room = Room::take(&self.shared, &records, self.max_waiting_bytes)?;
+            Ok((records, room))
         });
         match ready {
             Ok((records, _)) if records.is_empty() => answered(Ok(Vec::new())),

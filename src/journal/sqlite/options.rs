@@ -19,10 +19,10 @@ pub struct SqliteOptions {
     /// on disk and 1.5 in memory. Default: 50 million.
     pub dedupe_max_keys: usize,
     /// How many bytes of events wait in memory for processing, for each class of traffic; the rest
-    /// waits on disk. Default: 16 MiB.
+    /// waits on disk. Default: 8 MiB.
     pub window_bytes: usize,
-    /// How many bytes of accepted batches may wait for their commit; beyond it batches are refused.
-    /// Default: 64 MiB.
+    /// How many bytes of accepted batches may wait for their commit; beyond it batches are refused. Those
+    /// of a backfill have a quarter of it, besides. Default: 64 MiB.
     pub max_waiting_bytes: usize,
     /// How many events may be pending; beyond it batches are refused. Default: 20 million.
     pub max_pending_rows: u64,
@@ -60,7 +60,7 @@ impl Default for SqliteOptions {
             directory: "data".into(),
             dedupe_window: 7 * DAY,
             dedupe_max_keys: 50_000_000,
-            window_bytes: 16 << 20,
+            window_bytes: 8 << 20,
             max_waiting_bytes: 64 << 20,
             max_pending_rows: 20_000_000,
             max_bytes: 50 << 30,

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::shared::{Shared, closed};
 use super::{Change, DeadFilter, JournalError, Receipt, Reply, Seq};
 use crate::clock::Time;
+use crate::spec::Traffic;
 
 /// Where an answer goes. Whoever asked is always told: a request that is dropped unanswered, because
 /// the journal was closed before its turn, answers that.
@@ -96,6 +97,14 @@ impl Request {
         }
     }
 
+    /// Whether it brings nothing but events of a backfill.
+    pub(super) fn is_of_backfill(&self) -> bool {
+        match self {
+            Self::Accept { records, .. } => is_of_backfill(records),
+            _ => false,
+        }
+    }
+
     /// Whether it goes into a transaction, with others.
     pub(super) fn is_shareable(&self) -> bool {
         match self {
@@ -125,21 +134,28 @@ impl Request {
 #[derive(Debug)]
 pub(super) struct Room {
     shared: Arc<Shared>,
+    traffic: Traffic,
     bytes: usize,
 }
 
 impl Room {
-    /// Room for so many bytes. A batch that is alone always gets it.
+    /// Room for these, of `max` bytes for live traffic and a quarter of it for a backfill: each has its
+    /// own, so that the one which takes turns cannot take the room of the other. A batch that is alone
+    /// always gets it.
     pub(super) fn take(
         shared: &Arc<Shared>,
-        bytes: usize,
+        records: &VecDeque<Record>,
         max: usize,
     ) -> Result<Self, JournalError> {
-        let before = shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let room = Self { shared: Arc::clone(shared), bytes };
+        let bytes = records.iter().map(Record::size).sum();
+        let (traffic, max, why) = match is_of_backfill(records) {
+            true => (Traffic::Backfill, max / 4, "of a backfill wait for their turn"),
+            false => (Traffic::Live, max, "wait to be written: its disk is too slow"),
+        };
+        let before = shared.waiting_bytes[traffic as usize].fetch_add(bytes, Ordering::Relaxed);
+        let room = Self { shared: Arc::clone(shared), traffic, bytes };
         if before > 0 && before.saturating_add(bytes) > max {
-            let message = format!("{before} bytes wait to be written: its disk is too slow");
-            return Err(JournalError::Full(message));
+            return Err(JournalError::Full(format!("{before} bytes {why}")));
         }
         Ok(room)
     }
@@ -147,8 +163,14 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let waiting = &self.shared.waiting_bytes[self.traffic as usize];
+        waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// Whether they are nothing but events of a backfill.
+fn is_of_backfill(records: &VecDeque<Record>) -> bool {
+    records.iter().all(|record| record.traffic == Traffic::Backfill)
 }
 
 /// An answer that is there at once.

@@ -88,6 +88,14 @@ pub(super) fn open_in_memory() -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
+/// Opens a connection that copies the log into the file.
+pub(super) fn open_copier(path: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(path).map_err(Trouble::from)?;
+    settle_in(&connection).map_err(Trouble::from)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(Trouble::from)?;
+    Ok(connection)
+}
+
 /// Opens a connection that only reads.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, JournalError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -149,7 +157,6 @@ fn prepare(connection: &Connection) -> Result<(), JournalError> {
     let set = || {
         settle_in(connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)
     };
     set().map_err(Trouble::from)?;

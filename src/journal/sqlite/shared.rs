@@ -41,7 +41,8 @@ pub(super) struct Shared {
     /// What the last look at the queues failed with, if it failed.
     pub(super) unreadable: Mutex<Option<String>>,
     pub(super) used_bytes: AtomicU64,
-    pub(super) waiting_bytes: AtomicUsize,
+    /// Of batches that wait for their commit, by class.
+    pub(super) waiting_bytes: [AtomicUsize; 2],
     pub(super) corrupt_records: AtomicU64,
     /// The journal that this one is laid over.
     pub(super) base: Option<Arc<Base>>,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::journal::contract::{
-    Engine, accept, counted, deliver, died, done, key_of, live, queued, refused, settle, settlement,
+    Engine, accept, counted, deliver, died, done, key_of, live, queued, refused, replayed, settle,
+    settlement,
 };
 use crate::outcome::{DeadCode, Outcome};
 
@@ -367,6 +368,30 @@ fn batches_are_refused_when_too_much_waits_for_the_disk() {
 
     assert_eq!(done(first).len(), 20, "one that is alone is always taken");
     accept(&journal, [20]);
+}
+
+#[test]
+fn a_backfill_stands_behind_live_events_has_room_of_its_own_and_is_written_when_the_journal_closes()
+{
+    let engine = Engine::disk();
+    let journal =
+        engine.open_with(SqliteOptions { max_waiting_bytes: 4000, ..SqliteOptions::default() });
+    accept(&journal, [0]);
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let old = journal.accept((1..201).map(replayed).collect());
+    let too_much = refused(journal.accept(vec![replayed(300)]));
+    assert!(too_much.to_string().contains("wait for their turn"), "{too_much}");
+    let new = journal.accept(vec![live(400)]);
+    let close = journal.close();
+    hold.send(()).unwrap();
+    waiting.wait();
+
+    assert_eq!(done(new), [Receipt::First(Seq(2))], "before those that came first");
+    let last = Seq(2 + 200);
+    assert_eq!(done(old).last(), Some(&Receipt::First(last)));
+    done(close);
+    assert_eq!(queued(&engine.open(), Traffic::Backfill).len(), 200);
 }
 
 #[test]

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::draft::{Answer, Draft};
+use super::line::{RECORDS, Round};
 use super::requests::{Redrive, Request};
 use super::shared::{closed, locked};
 use super::trouble::Trouble;
-use super::writer::{RECORDS, Writer};
+use super::writer::Writer;
 use super::{JournalError, Receipt, dead, queues, settle, upkeep};
 use crate::clock::Time;
 
 impl Writer {
     /// Runs the requests in one transaction. On success the draft says what changed; on failure
     /// nothing has.
-    pub(super) fn transact(&mut self, round: &[Request]) -> Result<Draft, Trouble> {
+    pub(super) fn transact(&mut self, round: &Round) -> Result<Draft, Trouble> {
         let database = Arc::clone(&self.shared.writing);
         let database = locked(&database);
         let connection = database.as_ref().ok_or_else(|| Trouble::Other(closed().to_string()))?;
@@ -31,7 +32,7 @@ impl Writer {
                 if !draft.keys.is_empty() {
                     self.seen.logged(now);
                 }
-                for request in round {
+                for request in round.iter() {
                     if let Request::Maintain { now, .. } = request {
                         self.seen.seal(*now);
                     }
@@ -54,15 +55,13 @@ impl Writer {
     fn apply_all(
         &mut self,
         connection: &Connection,
-        round: &[Request],
+        round: &Round,
         now: Time,
         draft: &mut Draft,
     ) -> Result<(), Trouble> {
-        let mut room = RECORDS;
-        for request in round {
-            let answer = self.apply(connection, request, room, draft)?;
+        for (request, room) in &round.requests {
+            let answer = self.apply(connection, request, *room, draft)?;
             draft.answers.push(answer);
-            room = room.saturating_sub(request.weight());
         }
         if !draft.keys.is_empty() {
             self.seen.log(connection, &draft.keys, now)?;

@@ -1,21 +1,19 @@
 //! The one thread that writes: requests in, transactions out, then the answers.
 //!
-//! Decides how requests share a commit. When nobody else waits it commits at once; when others do, it
-//! lingers while more keep coming, at most 5 ms. Nobody is answered before the commit, and nothing in
-//! memory changes before it either: a transaction that fails leaves no trace, whoever asked is told,
-//! and the thread goes on.
+//! Nobody is answered before the commit, and nothing in memory changes before it either: a transaction
+//! that fails leaves no trace, whoever asked is told, and the thread goes on.
 //!
-//! Not here: what a request does inside the transaction ([`super::transaction`]).
+//! Not here: which requests share a commit ([`super::line`]), and what a request does in it
+//! ([`super::transaction`]).
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::Duration;
+use std::time::Instant;
 
 use super::counters::State;
 use super::draft::{Answer, Draft};
+use super::line::{Line, Round, Turn};
 use super::mark::Mark;
 use super::requests::{Redrive, ReplyTo, Request};
 use super::seen::Seen;
@@ -25,17 +23,9 @@ use super::upkeep::Sweep;
 use super::{Attempts, JournalError, Place, Receipt, SqliteOptions, Stored, schema};
 use crate::clock::{Clock, Time};
 
-/// At most this many records share a commit.
-pub(super) const RECORDS: usize = 512;
-
-/// While others wait, the thread waits for more in steps of this length…
-const LINGER_STEP: Duration = Duration::from_micros(500);
-/// …and at most this often: 5 ms.
-const LINGER_STEPS: u32 = 10;
-
 /// The writer's side of a journal.
 pub(super) struct Writer {
-    pub(super) requests: Receiver<Request>,
+    pub(super) line: Line,
     pub(super) shared: Arc<Shared>,
     pub(super) options: SqliteOptions,
     pub(super) clock: Arc<dyn Clock>,
@@ -50,68 +40,30 @@ pub(super) struct Writer {
     /// Whether transactions also do a little housekeeping. Not after one failed, until the next
     /// [`Request::Maintain`].
     pub(super) tidies: bool,
-    /// Requests that did not fit into a transaction.
-    pub(super) carried: VecDeque<Request>,
 }
 
 impl Writer {
     /// Works until it is told to close, or until nobody can ask any more.
     pub(super) fn run(mut self) {
-        while let Some(first) = self.next() {
-            match first {
-                Request::Close { reply } => return self.close(reply),
-                #[cfg(test)]
-                Request::Inspect(inspection) => self.inspect(inspection),
-                first => {
-                    let round = self.gather(first);
+        while let Some(turn) = self.line.next() {
+            match turn {
+                Turn::Together(round) => {
+                    let begun = Instant::now();
+                    let has_backfill = round.has_backfill();
                     self.serve(round);
+                    self.line.committed(has_backfill, begun.elapsed());
                 }
+                Turn::Alone(Request::Close { reply }) => return self.close(reply),
+                #[cfg(test)]
+                Turn::Alone(Request::Inspect(inspection)) => self.inspect(inspection),
+                Turn::Alone(other) => self.serve(Round::of(other)),
             }
-        }
-    }
-
-    fn next(&mut self) -> Option<Request> {
-        self.carried.pop_front().or_else(|| self.requests.recv().ok())
-    }
-
-    /// Collects the requests that share the next commit.
-    fn gather(&mut self, first: Request) -> Vec<Request> {
-        let mut records = first.weight();
-        let mut round = vec![first];
-        let mut lingered = 0;
-        while records < RECORDS {
-            let request = match self.carried.pop_front() {
-                Some(request) => request,
-                None => match self.more(round.len() > 1, &mut lingered) {
-                    Some(request) => request,
-                    None => break,
-                },
-            };
-            if !request.is_shareable() {
-                self.carried.push_front(request);
-                break;
-            }
-            records += request.weight();
-            round.push(request);
-        }
-        round
-    }
-
-    /// The next request that is there, or that comes soon if others wait anyway.
-    fn more(&self, others_wait: bool, lingered: &mut u32) -> Option<Request> {
-        match self.requests.try_recv() {
-            Ok(request) => Some(request),
-            Err(TryRecvError::Empty) if others_wait && *lingered < LINGER_STEPS => {
-                *lingered += 1;
-                self.requests.recv_timeout(LINGER_STEP).ok()
-            }
-            Err(_) => None,
         }
     }
 
     /// Serves requests in one transaction; if that fails, each in its own and without anything
     /// besides, so that neither one of them nor the housekeeping can fail the others.
-    fn serve(&mut self, round: Vec<Request>) {
+    fn serve(&mut self, round: Round) {
         match self.transact(&round) {
             Ok(draft) => self.publish(round, draft),
             Err(trouble) => {
@@ -123,7 +75,7 @@ impl Writer {
     }
 
     fn serve_alone(&mut self, request: Request) {
-        let round = vec![request];
+        let round = Round::of(request);
         match self.transact(&round) {
             Ok(draft) => self.publish(round, draft),
             Err(trouble) => {
@@ -143,7 +95,7 @@ impl Writer {
             Trouble::Other(_) => false,
         };
         let takes_none = matches!(request, Request::Accept { .. });
-        let round = vec![request];
+        let round = Round::of(request);
         let trouble = if worthwhile {
             match self.transact(&round) {
                 Ok(draft) => return self.publish(round, draft),
@@ -164,7 +116,7 @@ impl Writer {
     }
 
     /// Makes a successful transaction known: numbers first, then the events, then the answers.
-    fn publish(&mut self, round: Vec<Request>, mut draft: Draft) {
+    fn publish(&mut self, round: Round, mut draft: Draft) {
         self.state = draft.state;
         self.mark.raise(self.state.last_seq);
         if let Some(step) = draft.step.take() {
@@ -183,14 +135,12 @@ impl Writer {
         }
         let answers = std::mem::take(&mut draft.answers);
         self.tidies |= round.iter().any(|request| matches!(request, Request::Maintain { .. }));
-        let mut unfinished = VecDeque::new();
+        let mut unfinished = Vec::new();
         for (request, answer) in round.into_iter().zip(answers) {
             added |= matches!(&answer, Answer::Receipts(receipts) if !receipts.is_empty());
             unfinished.extend(self.finish(request, answer));
         }
-        while let Some(request) = unfinished.pop_back() {
-            self.carried.push_front(request);
-        }
+        unfinished.into_iter().rev().for_each(|request| self.line.put_back(request));
         if added {
             locked(&shared.wakes).iter().for_each(|wake| wake());
         }
@@ -250,7 +200,7 @@ impl Writer {
 
     /// Writes the note of a stop in good order, closes everything, and only then answers.
     fn close(self, reply: ReplyTo<()>) {
-        let Self { requests, shared, options, lock, .. } = self;
+        let Self { line, shared, options, lock, .. } = self;
         let result = with(&shared.writing, |connection| {
             if !options.keep_stop_note {
                 schema::set_meta(connection, "stopped", Some("clean"))?;
@@ -263,7 +213,7 @@ impl Writer {
         // The last connection that goes writes the log into the file.
         locked(&shared.writing).take();
         drop(lock);
-        drop(requests);
+        drop(line);
         reply.answer(result);
     }
 
