@@ -66,7 +66,7 @@ impl Default for Options {
             kills: 3,
             cuts: 3,
             rate: 250,
-            outage: Duration::from_secs(3),
+            outage: Duration::from_secs(15),
             seconds: Duration::from_secs(4),
             flips: 60,
             connections: 100,

@@ -11,12 +11,16 @@ use crate::proxy::{Mode, Proxy};
 use crate::report::{Report, millis, percentile, seconds};
 use crate::server::Setup;
 
-/// Down for a while: it answers 503 first, then nobody is there at all.
+/// Down for a while: it answers 503 first, then nobody is there at all. The memory fills up meanwhile: what
+/// may wait there goes by how many requests fly at a time, 1,000 events for each.
 pub(super) async fn outage(options: Options) -> Report {
     let mut report = Report::new("outage");
     let emulator = emulate();
     let proxy = Proxy::start(emulator.addr()).await;
-    let world = World::behind(Setup { url: proxy.url(), ..Setup::default() }, emulator).await;
+    let filled = options.rate * options.outage.as_secs() / 2 / 1000;
+    let customerio = format!("concurrency = {}", filled.clamp(1, 8));
+    let setup = Setup { url: proxy.url(), customerio, ..Setup::default() };
+    let world = World::behind(setup, emulator).await;
     let sending = start(&world.load(options.rate), &world.oracle, None);
     sleep(Duration::from_secs(1)).await;
     let before = world.segue.memory_mib();

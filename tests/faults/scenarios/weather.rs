@@ -76,7 +76,7 @@ pub(super) async fn weather(options: Options) -> Report {
             stops += 1;
             world.segue.launch().await;
         }
-        let span = Duration::from_millis([200, 700, 1500, 4000][lot.draw(4)]).min(left);
+        let span = Duration::from_millis([200, 700, 1500, 4000, 15_000][lot.draw(5)]).min(left);
         sleep(span).await;
         left -= span;
     }
