@@ -11,7 +11,7 @@ use crate::docs::markdown::{code_of, is_test, sources};
 const WORLD: [&str; 4] = ["actix_web", "tokio", "reqwest", "rusqlite"];
 
 /// Code that decides and does nothing: given values and a time, it gives values.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "src/spec",
     "src/guard",
     "src/contract",
@@ -24,20 +24,22 @@ const PURE: [&str; 12] = [
     "src/transform",
     "src/destination",
     "src/clock.rs",
+    "src/pace.rs",
 ];
 
 /// Files in those folders that are the hands, not the head.
 const HANDS: [&str; 1] = ["src/destination/customerio/client.rs"];
 
 /// Which modules a module may use. Those that are not listed may use all: they compose.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("outcome", &[]),
+    ("pace", &[]),
     ("spec", &["clock", "outcome"]),
-    ("journal", &["clock", "outcome", "spec"]),
+    ("journal", &["clock", "outcome", "pace", "spec"]),
     ("contract", &["outcome", "spec"]),
     ("transform", &["clock", "contract", "outcome", "spec"]),
     ("destination", &["clock", "outcome", "spec"]),
-    ("delivery", &["clock", "destination", "journal", "spec"]),
+    ("delivery", &["clock", "destination", "journal", "pace", "spec"]),
     ("guard", &["clock", "config", "journal", "outcome", "spec", "transform"]),
     ("identity", &["clock", "config", "destination", "journal", "spec"]),
     ("ingest", &["clock", "config", "guard", "journal", "spec"]),
