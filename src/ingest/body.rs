@@ -183,16 +183,31 @@ pub(super) fn inflate(body: &Bytes, limit: usize) -> Result<Bytes, IngestError> 
     if !body.starts_with(&GZIP_MAGIC) {
         return Ok(body.clone());
     }
-    let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let mut plain = Vec::with_capacity(body.len().saturating_mul(4).min(limit));
-    MultiGzDecoder::new(&body[..])
-        .take(cap)
-        .read_to_end(&mut plain)
-        .map_err(|_| IngestError::InvalidGzip)?;
+    // A bomb costs no memory, and what is none gets just what it needs.
+    let capacity = match limit <= SMALL {
+        true => body.len().saturating_mul(4).min(limit),
+        false => inflated_size(body, limit)?,
+    };
+    let mut plain = Vec::with_capacity(capacity);
+    inflating(body, limit).read_to_end(&mut plain).map_err(|_| IngestError::InvalidGzip)?;
     if plain.len() > limit {
         return Err(IngestError::BodyTooLarge(limit));
     }
     Ok(plain.into())
+}
+
+/// How much a gzip body inflates to; nothing of it is kept.
+fn inflated_size(body: &[u8], limit: usize) -> Result<usize, IngestError> {
+    let size = std::io::copy(&mut inflating(body, limit), &mut std::io::sink())
+        .map_err(|_| IngestError::InvalidGzip)?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size > limit { Err(IngestError::BodyTooLarge(limit)) } else { Ok(size) }
+}
+
+/// What is in a gzip body, up to one byte more than it may be.
+fn inflating(body: &[u8], limit: usize) -> impl Read {
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(body).take(most)
 }
 
 #[cfg(test)]
