@@ -166,7 +166,8 @@ fn prepare(connection: &Connection) -> Result<(), JournalError> {
 fn settle_in(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -32_000)?;
+    // In KiB, and filled by whatever passes: what is needed again soon is little.
+    connection.pragma_update(None, "cache_size", -16_000)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
