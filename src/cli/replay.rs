@@ -24,7 +24,7 @@ use self::progress::Progress;
 use self::renew::{Preparation, Renewal};
 use super::operator::OperatorArgs;
 use super::{offline, runs, stdout};
-use crate::config::DestinationKind;
+use crate::config::{Config, DestinationKind};
 use crate::fixture::bodies::Bodies;
 use crate::fixture::{Setup, suite};
 use crate::journal::sqlite::Base;
@@ -45,7 +45,7 @@ pub struct ReplayArgs {
     /// The recordings; - for stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The source they belong to. Default: the first of the configuration.
+    /// The source they belong to. Default: the one that --send names, else the first of the configuration.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// The configuration file. Default: segue.toml, where there is one.
@@ -126,7 +126,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::Plan> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, args.transforms.as_deref())?;
-    let source = offline::choose_source(&offline.config, args.source.as_deref())?;
+    let source = source_of(args, &offline.config)?;
     let now = offline::moment(args.at.as_deref())?;
     let setup = Setup { base: prepared.journal(), ..Setup::new(&offline.config, bundle) };
     let progress = progress_of(&args.files);
@@ -145,6 +145,19 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
     progress.finish_and_clear();
     plan.configuration = offline.name();
     Ok(plan)
+}
+
+/// The source that the events are planned for: the one that is named, or that they are sent to.
+fn source_of(args: &ReplayArgs, config: &Config) -> anyhow::Result<String> {
+    let addressed = args.send.as_deref().and_then(send::source_in);
+    let named = args.source.as_deref().or(addressed.as_deref());
+    offline::choose_source(config, named).with_context(|| match (&args.source, addressed) {
+        (None, Some(name)) => format!(
+            "the plan needs the configuration of the Segue that has the source {name:?}: give it with \
+             --config, or a source that is like it with --source"
+        ),
+        _ => "the plan needs a source".into(),
+    })
 }
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {

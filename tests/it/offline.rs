@@ -308,6 +308,8 @@ async fn a_recording_is_sent_to_a_server_and_marked() {
             &[
                 "replay",
                 "old.ndjson",
+                "--source",
+                "segment",
                 "--as-replay",
                 "january",
                 "--send",
@@ -401,4 +403,10 @@ fn a_replay_says_what_it_is_and_a_rehearsal_may_fire() {
         segue(desk.path(), &["replay", "old.json", "--send", "http://127.0.0.1:9/webhook/x"]);
     assert_eq!(unsaid.code, 2);
     assert!(unsaid.err.contains("--as-replay NAME"), "{}", unsaid.err);
+    let address = "http://127.0.0.1:9/webhook/shop?token=t";
+    let unknown =
+        segue(desk.path(), &["replay", "old.json", "--as-replay", "january", "--send", address]);
+    assert_eq!(unknown.code, 2);
+    let said = ["the source \"shop\"", "--config", "no source is named", "segment, rudderstack"];
+    said.iter().for_each(|words| assert!(unknown.err.contains(words), "{}", unknown.err));
 }

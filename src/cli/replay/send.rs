@@ -39,6 +39,14 @@ pub(super) struct Target {
     pub(super) rate: u32,
 }
 
+/// The source that a webhook's URL names.
+pub(super) fn source_in(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let mut segments = url.path_segments()?.rev().skip_while(|segment| segment.is_empty());
+    let name = segments.next()?;
+    (segments.next() == Some("webhook")).then(|| name.to_owned())
+}
+
 /// Collects bodies into requests and sends them.
 pub(super) struct Sender<'a> {
     target: &'a Target,
