@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const LIVE_FOR: Duration = Duration::from_secs(1);
 
 /// A backfill rests so many times as long as its last piece took…
-const RESTS: u32 = 3;
+const RESTS: u32 = 5;
 
 /// …and no longer than this: what is slow for another reason must not stop it.
 pub const LONGEST_REST: Duration = Duration::from_millis(100);

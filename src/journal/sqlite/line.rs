@@ -233,7 +233,7 @@ mod tests {
     use crate::pace::LONGEST_REST;
 
     #[test]
-    fn a_backfill_rests_three_times_as_long_as_it_took_while_live_traffic_is_there() {
+    fn a_backfill_rests_five_times_as_long_as_it_took_while_live_traffic_is_there() {
         let begin = Instant::now();
         let after = |millis| begin + Duration::from_millis(millis);
         let (took, mut pace) = (Duration::from_millis(5), Pace::default());
@@ -242,10 +242,10 @@ mod tests {
 
         pace.live(begin);
         pace.moved(took, after(10));
-        let rests = [10, 20, 25, 26].map(|millis| pace.rest(after(millis)).as_millis());
-        assert_eq!(rests, [15, 5, 0, 0]);
-        pace.moved(Duration::from_secs(3), after(30));
-        assert_eq!(pace.rest(after(30)), LONGEST_REST, "a slow disk does not stop it");
+        let rests = [10, 20, 35, 36].map(|millis| pace.rest(after(millis)).as_millis());
+        assert_eq!(rests, [25, 15, 0, 0]);
+        pace.moved(Duration::from_secs(3), after(40));
+        assert_eq!(pace.rest(after(40)), LONGEST_REST, "a slow disk does not stop it");
 
         let live_until = LIVE_FOR.as_millis().try_into().unwrap();
         assert!(!pace.is_beside_live(after(live_until)));
