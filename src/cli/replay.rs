@@ -149,15 +149,15 @@ fn make_plan(args: &ReplayArgs, prepared: &Preparation) -> anyhow::Result<plan::
 
 /// The source that the events are planned for: the one that is named, or that they are sent to.
 fn source_of(args: &ReplayArgs, config: &Config) -> anyhow::Result<String> {
-    let addressed = args.send.as_deref().and_then(send::source_in);
-    let named = args.source.as_deref().or(addressed.as_deref());
-    offline::choose_source(config, named).with_context(|| match (&args.source, addressed) {
-        (None, Some(name)) => format!(
-            "the plan needs the configuration of the Segue that has the source {name:?}: give it with \
-             --config, or a source that is like it with --source"
-        ),
-        _ => "the plan needs a source".into(),
-    })
+    match (args.source.as_deref(), args.send.as_deref().and_then(send::source_in)) {
+        (None, Some(name)) => offline::choose_source(config, Some(&name)).with_context(|| {
+            format!(
+                "the plan needs the configuration of the Segue that has the source {name:?}: give it with \
+                 --config, or a source that is like it with --source"
+            )
+        }),
+        (named, _) => offline::choose_source(config, named),
+    }
 }
 
 fn plan_all(args: &ReplayArgs) -> anyhow::Result<ExitCode> {

@@ -156,8 +156,7 @@ impl Driver {
     }
 
     /// Whether more of a class may be read. While live traffic is there, a backfill has one job at the
-    /// script threads at a time, so that this one finds a thread that is free, and rests in
-    /// between.
+    /// script threads at a time, so that live events find one that is free, and rests in between.
     fn has_room(&self, traffic: Traffic, now: Time) -> bool {
         let jobs = match traffic {
             Traffic::Live => self.most_jobs,

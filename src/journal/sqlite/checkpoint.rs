@@ -32,13 +32,14 @@ pub(super) fn install(path: &Path, writing: &mut Connection) -> Result<(), Journ
     let mut turns = Turns::default();
     let hook = move |log: &mut Wal, pages: i32| {
         let is_copied = copier.is_done.swap(false, Ordering::AcqRel);
-        let finishes = match turns.next(pages, is_copied) {
-            Turn::Go => false,
-            Turn::Copy => !copier.ask(),
-            Turn::Finish => true,
-        };
-        if finishes && let Err(error) = log.checkpoint() {
-            tracing::warn!(%error, "journal: the log was not copied to its end");
+        match turns.next(pages, is_copied) {
+            Turn::Go => {}
+            Turn::Copy => copier.ask(),
+            Turn::Finish => {
+                if let Err(error) = log.checkpoint() {
+                    tracing::warn!(%error, "journal: the log was not copied to its end");
+                }
+            }
         }
         // The commit has succeeded, whatever becomes of the copy.
         Ok(())
@@ -67,9 +68,11 @@ impl Copier {
         Ok(Self { asks: Some(asks), is_done, thread: Some(thread) })
     }
 
-    /// Asks it to copy; answers whether there is one.
-    fn ask(&self) -> bool {
-        self.asks.as_ref().is_some_and(|asks| asks.try_send(()).is_ok())
+    /// Asks it to copy. Where it is gone, all is left to the writer.
+    fn ask(&self) {
+        if self.asks.as_ref().is_none_or(|asks| asks.try_send(()).is_err()) {
+            self.is_done.store(true, Ordering::Release);
+        }
     }
 }
 

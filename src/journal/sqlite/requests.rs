@@ -100,7 +100,7 @@ impl Request {
     /// Whether it brings nothing but events of a backfill.
     pub(super) fn is_of_backfill(&self) -> bool {
         match self {
-            Self::Accept { records, .. } => is_of_backfill(records),
+            Self::Accept { room, .. } => room.traffic == Traffic::Backfill,
             _ => false,
         }
     }
@@ -148,7 +148,8 @@ impl Room {
         max: usize,
     ) -> Result<Self, JournalError> {
         let bytes = records.iter().map(Record::size).sum();
-        let (traffic, max, why) = match is_of_backfill(records) {
+        let is_of_backfill = records.iter().all(|record| record.traffic == Traffic::Backfill);
+        let (traffic, max, why) = match is_of_backfill {
             true => (Traffic::Backfill, max / 4, "of a backfill wait for their turn"),
             false => (Traffic::Live, max, "wait to be written: its disk is too slow"),
         };
@@ -166,11 +167,6 @@ impl Drop for Room {
         let waiting = &self.shared.waiting_bytes[self.traffic as usize];
         waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-/// Whether they are nothing but events of a backfill.
-fn is_of_backfill(records: &VecDeque<Record>) -> bool {
-    records.iter().all(|record| record.traffic == Traffic::Backfill)
 }
 
 /// An answer that is there at once.
