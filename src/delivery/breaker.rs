@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::FlightId;
 use super::backoff::Jitter;
 use crate::clock::Time;
 
@@ -41,8 +42,9 @@ pub struct Breaker {
 #[derive(Clone, Debug)]
 struct Opened {
     until: Time,
+    /// How many probes failed.
     times: u32,
-    probing: bool,
+    probe: Option<FlightId>,
 }
 
 impl Breaker {
@@ -55,16 +57,16 @@ impl Breaker {
     pub fn gate(&self, now: Time) -> Gate {
         match &self.opened {
             None => Gate::Closed,
-            Some(opened) if opened.probing => Gate::Probing,
+            Some(opened) if opened.probe.is_some() => Gate::Probing,
             Some(opened) if now < opened.until => Gate::Open(opened.until),
             Some(_) => Gate::Probe,
         }
     }
 
-    /// Notes that the request that flies now is the probe, where one is due.
-    pub fn departed(&mut self) {
+    /// Notes that a request flies now; where a probe is due, it is that.
+    pub fn departed(&mut self, flight: FlightId) {
         if let Some(opened) = &mut self.opened {
-            opened.probing = true;
+            opened.probe = Some(flight);
         }
     }
 
@@ -92,18 +94,20 @@ impl Breaker {
     }
 
     /// Notes a request that failed; answers whether the breaker is open now.
-    pub fn failed(&mut self, now: Time) -> bool {
+    pub fn failed(&mut self, flight: FlightId, now: Time) -> bool {
         self.note(false);
         let times = match &self.opened {
-            Some(opened) => opened.times + 1,
             None if self.is_mostly_failure() => 0,
             None => return false,
+            Some(opened) if opened.probe == Some(flight) => opened.times + 1,
+            // It left before the breaker opened: that it fails too is no news.
+            Some(_) => return true,
         };
         let wait = Duration::from_secs(1)
             .saturating_mul(2_u32.saturating_pow(times.min(6)))
             .min(LONGEST_WAIT);
         let until = now.plus(wait / 2 + self.jitter.wait(1).min(wait / 2));
-        self.opened = Some(Opened { until, times, probing: false });
+        self.opened = Some(Opened { until, times, probe: None });
         true
     }
 
@@ -143,19 +147,29 @@ mod tests {
         Breaker::new(Jitter::seeded(3))
     }
 
+    /// One that has just opened at `at(0)`.
+    fn open() -> Breaker {
+        let mut breaker = breaker();
+        for flight in 0..5 {
+            breaker.failed(FlightId(flight), at(0));
+        }
+        breaker
+    }
+
     #[test]
     fn it_opens_when_nothing_succeeds_and_one_probe_closes_it() {
         let mut breaker = breaker();
-        let opened: Vec<bool> = (0..5).map(|_| breaker.failed(at(0))).collect();
+        let opened: Vec<bool> =
+            (0..5).map(|flight| breaker.failed(FlightId(flight), at(0))).collect();
         assert_eq!(opened, [false, false, false, false, true]);
         assert!(matches!(breaker.gate(at(0)), Gate::Open(_)));
 
         assert_eq!(breaker.gate(at(10)), Gate::Probe);
-        breaker.departed();
+        breaker.departed(FlightId(5));
         assert_eq!(breaker.gate(at(10)), Gate::Probing);
         breaker.succeeded();
         assert_eq!(breaker.gate(at(10)), Gate::Closed);
-        assert!(!breaker.failed(at(11)), "old failures are forgotten");
+        assert!(!breaker.failed(FlightId(6), at(11)), "old failures are forgotten");
     }
 
     #[test]
@@ -164,30 +178,46 @@ mod tests {
         for at_secs in 0..200 {
             breaker.succeeded();
             breaker.succeeded();
-            assert!(!breaker.failed(at(at_secs)));
+            assert!(!breaker.failed(FlightId(0), at(at_secs)));
         }
     }
 
     #[test]
     fn probes_that_fail_wait_longer_but_never_longer_than_the_cap() {
-        let mut breaker = breaker();
-        (0..5).for_each(|_| {
-            breaker.failed(at(0));
-        });
+        let mut breaker = open();
         let mut now = at(0);
-        for _ in 0..20 {
+        for probe in 10..30 {
             let Gate::Open(until) = breaker.gate(now) else { panic!("must be open") };
             assert!(until.since(now) <= LONGEST_WAIT);
             now = until;
-            breaker.departed();
-            breaker.failed(now);
+            breaker.departed(FlightId(probe));
+            breaker.failed(FlightId(probe), now);
         }
+        assert_eq!(breaker.failed_probes(), 20);
+    }
+
+    #[test]
+    fn what_left_before_it_opened_is_no_probe_that_failed() {
+        let mut breaker = open();
+        let gate = breaker.gate(at(0));
+        for flight in 5..50 {
+            assert!(breaker.failed(FlightId(flight), at(0)));
+        }
+        assert_eq!((breaker.gate(at(0)), breaker.failed_probes()), (gate, 0));
+
+        breaker.departed(FlightId(50));
+        breaker.failed(FlightId(7), at(3));
+        assert_eq!(breaker.gate(at(3)), Gate::Probing, "its answer is still to come");
+        breaker.failed(FlightId(50), at(4));
+        assert_eq!(breaker.failed_probes(), 1);
     }
 
     /// What happens to a breaker.
     #[derive(Clone, Copy, Debug)]
     enum Happens {
         Failure,
+        /// Of what left last: the probe, where one is on its way.
+        LastFails,
         Success,
         Neither,
         Departure,
@@ -196,7 +226,8 @@ mod tests {
 
     fn happens() -> impl Strategy<Value = Happens> {
         prop_oneof![
-            5 => Just(Happens::Failure),
+            4 => Just(Happens::Failure),
+            2 => Just(Happens::LastFails),
             2 => Just(Happens::Success),
             1 => Just(Happens::Neither),
             3 => Just(Happens::Departure),
@@ -215,12 +246,22 @@ mod tests {
             let mut breaker = Breaker::new(Jitter::seeded(seed));
             let mut now = at(1_000_000);
             let mut in_a_row = 0;
+            let mut last = FlightId(1);
             for happens in history {
                 let before = breaker.gate(now);
                 match happens {
-                    Happens::Failure => {
+                    Happens::Failure | Happens::LastFails => {
                         in_a_row += 1;
-                        prop_assert_eq!(breaker.failed(now), breaker.gate(now) != Gate::Closed);
+                        let probes = breaker.failed_probes();
+                        let flight = match happens {
+                            Happens::LastFails => last,
+                            _ => FlightId(0),
+                        };
+                        prop_assert_eq!(breaker.failed(flight, now), breaker.gate(now) != Gate::Closed);
+                        if before != Gate::Closed {
+                            let is_probe = before == Gate::Probing && flight == last;
+                            prop_assert_eq!(breaker.failed_probes(), probes + u32::from(is_probe));
+                        }
                         if before == Gate::Closed && breaker.gate(now) != Gate::Closed {
                             prop_assert!(in_a_row > 1, "one failure never opens it");
                         }
@@ -235,7 +276,8 @@ mod tests {
                     }
                     // Whoever drives it sends only what it lets fly.
                     Happens::Departure if before == Gate::Closed || before == Gate::Probe => {
-                        breaker.departed();
+                        last = FlightId(last.0 + 1);
+                        breaker.departed(last);
                         let expected = if before == Gate::Probe { Gate::Probing } else { before };
                         prop_assert_eq!(breaker.gate(now), expected, "one probe at a time");
                     }

@@ -80,7 +80,7 @@ impl Courier {
                 if !is_suspect {
                     self.slots.failed(id, self.upcoming_flight());
                 }
-                self.try_again(&items, status, now);
+                self.try_again((id, &items), status, now);
             }
         }
     }
@@ -207,8 +207,13 @@ impl Courier {
     /// A failure that may pass. The batch is sent again in halves, down to one item; then only its
     /// person waits. A probe of the breaker goes the same way: an item that fails all the time must
     /// not be the only one that is ever tried.
-    fn try_again(&mut self, items: &[ItemId], status: Option<u16>, now: Time) {
-        let outage = self.breaker.failed(now) || !self.breaker.others_succeed();
+    fn try_again(
+        &mut self,
+        (flight, items): (FlightId, &[ItemId]),
+        status: Option<u16>,
+        now: Time,
+    ) {
+        let outage = self.breaker.failed(flight, now) || !self.breaker.others_succeed();
         match items {
             [one] if outage => {
                 // An outage is nobody's fault, and uses up nobody's budget. If it is the item's after

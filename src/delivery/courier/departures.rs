@@ -142,7 +142,7 @@ impl Courier {
         }
         self.flights.insert(id, Flown { items, places, traffic, is_suspect });
         self.rate.sent(now);
-        self.breaker.departed();
+        self.breaker.departed(id);
         Some(flight)
     }
 }
