@@ -25,12 +25,21 @@ pub struct Facts {
     /// so it holds until one of them is settled.
     loaded: HashMap<FactKey, Option<Fact>>,
     unsettled: HashMap<FactKey, Unsettled>,
-    /// What the event at hand has taught, while it is not clear whether it can be taken.
-    at_hand: Option<Vec<FactKey>>,
+    /// What the event at hand has done here, while it is not clear whether it can be taken.
+    at_hand: Option<AtHand>,
     /// People who were deleted or suppressed.
     gone: Departures,
 }
 
+#[derive(Default)]
+struct AtHand {
+    /// What it taught, each with what had been taught before and is not settled either.
+    taught: Vec<(FactKey, Option<Fact>)>,
+    /// Whose deletion or suppression it brought.
+    expected: Vec<(String, Departure)>,
+}
+
+#[derive(Default)]
 struct Unsettled {
     fact: Option<Fact>,
     by: usize,
@@ -66,6 +75,9 @@ impl Facts {
     /// Notes that a deletion or suppression of the person with this key is on its way: it counts from now
     /// on.
     pub fn expect_gone(&mut self, person: &str, departure: Departure) {
+        if let Some(at_hand) = &mut self.at_hand {
+            at_hand.expected.push((person.to_owned(), departure));
+        }
         self.gone.expect(person, departure);
     }
 
@@ -143,28 +155,45 @@ impl Facts {
         Ok(fact.filter(|fact| fact.until > now))
     }
 
-    /// An event is looked at: until [`Facts::end`], what is taught is its own.
+    /// An event is looked at: until [`Facts::end`], what is taught and who is expected to be gone is its
+    /// own.
     pub fn begin(&mut self) {
-        self.at_hand = Some(Vec::new());
+        self.at_hand = Some(AtHand::default());
     }
 
-    /// The event was taken, or could not be: then it has taught nothing, and will when it is looked at
+    /// The event was taken, or could not be: then it has done nothing here, and will when it is looked at
     /// again.
     pub fn end(&mut self, taken: bool) {
-        for key in self.at_hand.take().into_iter().flatten().filter(|_| !taken) {
-            self.settled(&key);
+        let Some(AtHand { taught, expected }) = self.at_hand.take().filter(|_| !taken) else {
+            return;
+        };
+        for (key, before) in taught.into_iter().rev() {
+            self.untaught(&key, before);
+        }
+        for (person, departure) in expected {
+            self.is_not_gone(&person, departure);
         }
     }
 
     /// Notes what an unsettled event taught; it counts from now on.
     pub fn teach(&mut self, key: FactKey, fact: Option<Fact>) {
-        if let Some(at_hand) = &mut self.at_hand {
-            at_hand.push(key.clone());
-        }
-        let unsettled =
-            self.unsettled.entry(key).or_insert(Unsettled { fact: None, by: 0, written: 0 });
-        unsettled.fact = fact;
+        let noted = self.at_hand.is_some().then(|| key.clone());
+        let unsettled = self.unsettled.entry(key).or_default();
+        let before = std::mem::replace(&mut unsettled.fact, fact);
         unsettled.by += 1;
+        if let (Some(at_hand), Some(key)) = (&mut self.at_hand, noted) {
+            at_hand.taught.push((key, before));
+        }
+    }
+
+    /// As if it had never been taught: the journal will not have it.
+    fn untaught(&mut self, key: &FactKey, before: Option<Fact>) {
+        let Some(unsettled) = self.unsettled.get_mut(key) else { return };
+        unsettled.by -= 1;
+        unsettled.fact = before;
+        if unsettled.by == 0 {
+            self.unsettled.remove(key);
+        }
     }
 
     /// Whether what the event with this place in the order of teaching taught is to be written: not
@@ -196,28 +225,89 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::ManualClock;
     use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+    use crate::journal::{Accepted, Change, Place, Seq, Settlement, TrailEntry};
+    use crate::outcome::Outcome;
+    use crate::spec::{Arrival, RawCall, Traffic};
+
+    const NOW: Time = Time::from_secs(1_000_000);
+
+    /// A view over a journal that knows that `link:a` is u's.
+    fn facts() -> Facts {
+        let clock = Arc::new(ManualClock::at(NOW));
+        let journal = SqliteJournal::in_memory(SqliteOptions::default(), clock).unwrap();
+        let arrival = Arrival { accepted_at: NOW, ..Arrival::default() };
+        let call = RawCall::new(arrival, "{}".into());
+        journal.accept(vec![Accepted { key: 1, call }]).blocking_recv().unwrap().unwrap();
+        let settlement = Settlement {
+            seq: Seq(1),
+            place: Place::Queue(Traffic::Live),
+            outcome: Outcome::Delivered,
+            done: Vec::new(),
+            facts: vec![(key(), fact("u"))],
+            trail: TrailEntry::default(),
+        };
+        let changes = Arc::new(vec![Change::Settle(settlement)]);
+        journal.commit(changes).blocking_recv().unwrap().unwrap();
+        Facts::new(Arc::new(journal))
+    }
+
+    fn key() -> FactKey {
+        FactKey("link:a".into())
+    }
+
+    fn fact(value: &str) -> Option<Fact> {
+        Some(Fact { value: value.into(), until: NOW.plus(Duration::from_secs(9)) })
+    }
+
+    /// Teaches `values` as an event that is taken or not.
+    fn look_at(facts: &mut Facts, values: &[&str], taken: bool) {
+        facts.begin();
+        values.iter().for_each(|value| facts.teach(key(), fact(value)));
+        let last = values.last().and_then(|value| fact(value));
+        assert_eq!(facts.get(&key(), NOW).unwrap(), last, "it counts while it is looked at");
+        facts.end(taken);
+    }
 
     #[test]
     fn an_event_that_could_not_be_taken_has_taught_nothing() {
-        let now = Time::from_secs(1_000_000);
-        let clock = Arc::new(ManualClock::at(now));
-        let journal = SqliteJournal::in_memory(SqliteOptions::default(), clock).unwrap();
-        let mut facts = Facts::new(Arc::new(journal));
-        let key = FactKey("link:a".into());
-        let fact = Fact { value: "u".into(), until: now.plus(std::time::Duration::from_secs(9)) };
-        facts.begin();
-        facts.teach(key.clone(), Some(fact.clone()));
-        assert_eq!(facts.get(&key, now).unwrap(), Some(fact.clone()));
-        facts.end(false);
-        assert_eq!(facts.get(&key, now).unwrap(), None);
+        let mut facts = facts();
+        // Asked for before, it is kept in memory.
+        assert_eq!(facts.get(&key(), NOW).unwrap(), fact("u"));
+        look_at(&mut facts, &["v", "w"], false);
+        assert_eq!(facts.get(&key(), NOW).unwrap(), fact("u"));
         assert!(facts.unsettled.is_empty(), "nobody would ever settle it");
 
-        facts.begin();
-        facts.teach(key.clone(), Some(fact.clone()));
-        facts.end(true);
-        assert_eq!(facts.get(&key, now).unwrap(), Some(fact));
+        look_at(&mut facts, &["v"], true);
+        assert_eq!(facts.get(&key(), NOW).unwrap(), fact("v"));
+    }
+
+    #[test]
+    fn an_event_that_could_not_be_taken_leaves_what_one_before_it_taught() {
+        let mut facts = facts();
+        look_at(&mut facts, &["v"], true);
+        look_at(&mut facts, &["w", "x"], false);
+        assert_eq!(facts.get(&key(), NOW).unwrap(), fact("v"));
+        facts.settled(&key());
+        assert!(facts.unsettled.is_empty(), "the one who taught it has settled it");
+    }
+
+    #[test]
+    fn a_deletion_that_could_not_be_taken_is_not_expected_twice() {
+        let mut facts = facts();
+        let departure = Departure { at: NOW, accepted: NOW, done: NOW, until: Time::NEVER };
+        let when = When { happened: Time::default(), accepted: Time::default(), now: NOW };
+        for taken in [false, true] {
+            facts.begin();
+            facts.expect_gone("id:u", departure);
+            facts.end(taken);
+            assert_eq!(facts.is_of_the_gone("id:u", when), taken);
+        }
+        facts.is_not_gone("id:u", departure);
+        assert!(!facts.is_of_the_gone("id:u", when), "Customer.io would not do it");
     }
 }

@@ -162,11 +162,11 @@ impl Core {
     ) -> Result<(), JournalError> {
         self.lessons += 1;
         let mut event = Unsettled::new(stored, prepared, self.lessons);
-        self.hold.let_go(stored.seq);
         let parts = match &prepared.result {
             Ok(parts) => parts,
             Err(outcome) => {
                 self.give_up_unused(stored, &[], &mut event, now)?;
+                self.hold.let_go(stored.seq);
                 self.conclude(stored.seq, event.over(outcome.clone()), now);
                 return Ok(());
             }
@@ -186,6 +186,8 @@ impl Core {
         }
         let held: Vec<FactKey> = ready.iter().filter_map(|(.., one)| one.holds.clone()).collect();
         self.give_up_unused(stored, &held, &mut event, now)?;
+        // From here on nothing fails: it is taken.
+        self.hold.let_go(stored.seq);
         // An identify goes ahead of what was held for it, so that the person is there.
         let is_first = ready.iter().all(|(part, ..)| part.event.call() == Call::Identify);
         let found = ready.iter().map(|(_, _, resolved)| &resolved.subject).cloned().collect();
@@ -344,7 +346,7 @@ impl Core {
         while let Some(settled) = self.courier.next_settled() {
             let ItemId { traffic, seq, part, op } = settled.id;
             let Some(event) = self.ledger.get_mut(&seq) else { continue };
-            let fate = settled.fate.clone();
+            let (fate, was_postponed) = (settled.fate.clone(), event.postponed.is_some());
             event.end_operation(part, op, settled.fate);
             match fate {
                 Fate::Postponed { .. } => take_back(&mut self.courier, event, (traffic, seq), None),
@@ -365,11 +367,16 @@ impl Core {
                 }
                 _ => {}
             }
-            if event.is_over()
-                && let Some(event) = self.ledger.remove(&seq)
-            {
-                self.backfill -= usize::from(traffic == Traffic::Backfill);
-                self.conclude(seq, *event, now);
+            if event.is_over() {
+                if let Some(event) = self.ledger.remove(&seq) {
+                    self.backfill -= usize::from(traffic == Traffic::Backfill);
+                    self.conclude(seq, *event, now);
+                }
+            } else if !was_postponed && let Some(postponed) = &event.postponed {
+                // Nobody passes what comes back of it while the rest is still on its way.
+                for key in &event.keys {
+                    self.line.block(Arc::clone(key), seq, postponed.due);
+                }
             }
         }
     }

@@ -580,13 +580,7 @@ fn a_part_that_must_wait_takes_no_other_part_with_it() {
 #[test]
 fn an_event_that_must_be_prepared_again_keeps_its_place() {
     let mut world = World::plain();
-    Arc::make_mut(&mut world.config).guard.rule = vec![guard::GuardRule {
-        event: vec!["first".into()],
-        class: vec![guard::Class::Late],
-        action: Some(Action::Mark),
-        ..guard::GuardRule::default()
-    }];
-    world.core = world.restarted();
+    marking_what_is_late(&mut world);
     world.track("u", "first");
     world.track("u", "second");
     world.track("v", "third");
@@ -603,6 +597,57 @@ fn an_event_that_must_be_prepared_again_keeps_its_place() {
         .collect();
     assert!(places[0].is_some() && places[0] < places[1], "{:?}", world.names());
     assert_eq!((world.total("delivered"), world.names().len()), (3, 3));
+}
+
+/// Verdicts about `first` run out when it is two hours late, and all stages are to run again then.
+fn marking_what_is_late(world: &mut World) {
+    Arc::make_mut(&mut world.config).guard.rule = vec![guard::GuardRule {
+        event: vec!["first".into()],
+        class: vec![guard::Class::Late],
+        action: Some(Action::Mark),
+        ..guard::GuardRule::default()
+    }];
+    world.core = world.restarted();
+}
+
+#[test]
+fn nobody_overtakes_a_part_that_must_be_prepared_again_while_another_part_flies() {
+    let mut world = World::new(
+        r#"fn on_track(event, ctx) {
+            if event.event != "both" { return event; }
+            let steady = event.copy(); steady.event = "steady";
+            let first = event.copy(); first.event = "first";
+            [steady, first]
+        }"#,
+    );
+    marking_what_is_late(&mut world);
+    world.track("v", "tick");
+    world.track("u", "both");
+    world.run(|_| Answer::Unauthorized { status: 401 });
+    world.advance(Duration::from_secs(2 * 3600));
+    // The one that tries the credentials, then everything else.
+    let is_steady = |item: &Bytes| String::from_utf8_lossy(item).contains("steady");
+    let mut on_its_way = Vec::new();
+    for _ in 0..3 {
+        for flight in world.core.poll(world.clock.now()) {
+            match &flight {
+                Flight::Batch(_, items) if items.iter().any(is_steady) => on_its_way.push(flight),
+                _ => world.fly(flight, &mut fine),
+            }
+        }
+    }
+    assert_eq!(on_its_way.len(), 1);
+    assert!(world.names().iter().all(|name| *name != "first"));
+
+    world.track("u", "next");
+    world.admit_next();
+    world.fly(on_its_way.remove(0), &mut fine);
+    for _ in 0..3 {
+        world.run(fine);
+        world.advance(Duration::from_secs(5));
+    }
+    assert_eq!(world.names()[world.names().len() - 3..], ["steady", "first", "next"]);
+    assert_eq!((world.total("delivered"), world.journal.pending().total()), (3, 0));
 }
 
 #[test]
