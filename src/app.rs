@@ -22,7 +22,7 @@ use crate::fixture::suite;
 use crate::ingest::Intake;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
-use crate::relay::{self, Purge, Relay};
+use crate::relay::{self, Found, Purge, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
 use crate::transform::reload::{self, Check, Reloaded, Reloader, Start, Watching};
@@ -87,14 +87,14 @@ impl App {
             tap: Arc::clone(&tap),
         };
         let relay = relay.start(tokio::runtime::Handle::current())?;
-        let asker = relay.asker();
+        let contact = relay.contact();
         let relay = Arc::new(std::sync::Mutex::new(relay));
         let admin = Admin {
             config: Arc::clone(&config),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             bundle: Arc::clone(&bundle),
-            relay: asker,
+            relay: contact.clone(),
             client,
             reloader: Arc::clone(&reloader),
             watch,
@@ -114,7 +114,7 @@ impl App {
                 tracing::error!(%error, "the listener failed");
             }
         }));
-        tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock))));
+        tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock), contact)));
         let admin = admin::serve(admin)?;
         let watching = config
             .scripts_folder()
@@ -374,11 +374,11 @@ async fn probe_region(config: Arc<Config>, client: Arc<Client>) {
     }
 }
 
-async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
+async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, relay: relay::Contact) {
     let mut purge = Purge::new(Arc::clone(&journal));
     loop {
         tokio::time::sleep(MAINTAIN_EVERY).await;
-        purge = forget_people(purge, &journal, clock.now()).await;
+        purge = forget_people(purge, &journal, &relay, clock.now()).await;
         if let Ok(Err(error)) = journal.maintain(clock.now()).await {
             tracing::warn!(%error, "the journal could not forget what has expired; trying again");
         }
@@ -386,7 +386,12 @@ async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
 }
 
 /// One step of forgetting people who were deleted.
-async fn forget_people(mut purge: Purge, journal: &Arc<dyn Journal>, now: Time) -> Purge {
+async fn forget_people(
+    mut purge: Purge,
+    journal: &Arc<dyn Journal>,
+    relay: &relay::Contact,
+    now: Time,
+) -> Purge {
     let fresh = Purge::new(Arc::clone(journal));
     let step = tokio::task::spawn_blocking(move || {
         let found = purge.step(now);
@@ -394,7 +399,14 @@ async fn forget_people(mut purge: Purge, journal: &Arc<dyn Journal>, now: Time) 
     });
     let Ok((mut purge, found)) = step.await else { return fresh };
     let forgotten = match found {
-        Ok(changes) => journal.commit(changes.into()).await,
+        Ok(Found { changes, out_of_line }) => {
+            let committed = journal.commit(changes.into()).await;
+            match committed {
+                Ok(Ok(())) => relay.forgotten(out_of_line),
+                _ => journal.give_back(&out_of_line),
+            }
+            committed
+        }
         Err(error) => Ok(Err(error)),
     };
     if let Ok(Err(error)) = forgotten {

@@ -82,7 +82,7 @@ pub struct Admin {
     /// The scripts in force.
     pub bundle: Arc<ArcSwap<Bundle>>,
     /// What the relay is doing.
-    pub relay: relay::Asker,
+    pub relay: relay::Contact,
     /// What carries requests to Customer.io.
     pub client: Arc<Client>,
     /// Exchanges the scripts.

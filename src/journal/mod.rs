@@ -485,6 +485,13 @@ pub trait Journal: Send + Sync {
     /// deferred anew.
     fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError>;
 
+    /// Takes deferred events that are not due, so that nobody else does; answers those that were not
+    /// taken yet.
+    fn take(&self, seqs: Vec<Seq>) -> Vec<Seq>;
+
+    /// Gives back what was taken and neither settled nor deferred anew.
+    fn give_back(&self, seqs: &[Seq]);
+
     /// When the next deferred event is due that was not taken yet.
     fn next_due(&self) -> Result<Option<Time>, JournalError>;
 

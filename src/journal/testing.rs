@@ -28,6 +28,10 @@ impl Journal for ForgetfulJournal {
     fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
         Ok(Vec::new())
     }
+    fn take(&self, _: Vec<Seq>) -> Vec<Seq> {
+        Vec::new()
+    }
+    fn give_back(&self, _: &[Seq]) {}
     fn next_due(&self) -> Result<Option<Time>, JournalError> {
         Ok(None)
     }

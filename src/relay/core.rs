@@ -303,6 +303,14 @@ impl Core {
         }
     }
 
+    /// Notes that events out of line have ended without having been taken up again: nobody waits for them.
+    pub fn forgotten(&mut self, seqs: &[Seq]) {
+        for seq in seqs {
+            self.hold.let_go(*seq);
+            self.line.unblock(*seq);
+        }
+    }
+
     /// When something is to be done without further ado.
     pub fn next_due(&self, now: Time) -> Option<Time> {
         self.courier.next_due(now)

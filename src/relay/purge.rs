@@ -24,6 +24,16 @@ use crate::spec::RawCall;
 /// How many rows are looked at in one step.
 const ROWS: usize = 2000;
 
+/// What a step has found.
+#[derive(Default)]
+pub struct Found {
+    /// What is to be committed.
+    pub changes: Vec<Change>,
+    /// The events out of line that end by it. They are taken: when that is written down, [`super::Core`]
+    /// is told, and if it cannot be, they are given back.
+    pub out_of_line: Vec<Seq>,
+}
+
 /// A search that goes on from step to step.
 pub struct Purge {
     journal: Arc<dyn Journal>,
@@ -55,21 +65,23 @@ impl Purge {
     ///
     /// # Errors
     /// When the journal cannot be read; the search begins again.
-    pub fn step(&mut self, now: Time) -> Result<Vec<Change>, JournalError> {
+    pub fn step(&mut self, now: Time) -> Result<Found, JournalError> {
         let pass = match self.pass.take() {
             Some(pass) => pass,
             None => match self.wanted()? {
-                wanted if wanted.is_empty() => return Ok(Vec::new()),
+                wanted if wanted.is_empty() => return Ok(Found::default()),
                 wanted => Pass { wanted, place: Shelf::Waiting(None) },
             },
         };
         let mut facts = Facts::new(Arc::clone(&self.journal));
         let mut search = Search { wanted: &pass.wanted, facts: &mut facts, now, found: Vec::new() };
+        let mut out_of_line = Vec::new();
         let next = match pass.place {
             Shelf::Waiting(after) => {
                 let rows = self.journal.waiting(Place::Deferred, after, ROWS)?;
                 let last = rows.last().map(|row| row.event.seq);
                 rows.into_iter().try_for_each(|row| search.waiting(row))?;
+                out_of_line = search.take(self.journal.as_ref());
                 Some(last.map_or(Shelf::Dead(None), |last| Shelf::Waiting(Some(last))))
             }
             Shelf::Dead(after) => {
@@ -97,7 +109,7 @@ impl Purge {
                 changes.extend(everybody.map(Change::Forget));
             }
         }
-        Ok(changes)
+        Ok(Found { changes, out_of_line })
     }
 
     /// Begins again: what was found last could not be forgotten.
@@ -173,6 +185,18 @@ impl Search<'_> {
         let end = Settlement { seq, place, outcome, done: Vec::new(), facts: Vec::new(), trail };
         self.found.push(Change::Settle(end));
         Ok(())
+    }
+
+    /// Takes the events that are to end, and leaves out those that somebody has taken up again meanwhile:
+    /// they end by themselves.
+    fn take(&mut self, journal: &dyn Journal) -> Vec<Seq> {
+        let seq = |change: &Change| match change {
+            Change::Settle(end) => Some(end.seq),
+            _ => None,
+        };
+        let taken = journal.take(self.found.iter().filter_map(seq).collect());
+        self.found.retain(|change| seq(change).is_none_or(|seq| taken.contains(&seq)));
+        taken
     }
 
     fn concerns(&mut self, call: &mut RawCall) -> Result<bool, JournalError> {

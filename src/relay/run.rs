@@ -82,6 +82,7 @@ enum Message {
     Answered(FlightId, Answer),
     Committed(u64),
     CommitFailed(Commit, JournalError),
+    Forgotten(Vec<Seq>),
     Status(oneshot::Sender<Status>),
     Stop,
 }
@@ -92,25 +93,32 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Asks a running relay what it is doing. Cheap to clone, and of no influence on its life.
+/// Reaches a running relay from elsewhere. Cheap to clone, and of no influence on its life.
 #[derive(Clone)]
-pub struct Asker {
+pub struct Contact {
     inbox: Sender<Message>,
 }
 
-impl Asker {
+impl Contact {
     /// What it is doing; `None` when it has stopped.
     pub async fn status(&self) -> Option<Status> {
         let (answer, status) = oneshot::channel();
         self.inbox.send(Message::Status(answer)).ok()?;
         status.await.ok()
     }
+
+    /// Tells it that these events out of line have ended without it.
+    pub fn forgotten(&self, seqs: Vec<Seq>) {
+        if !seqs.is_empty() {
+            drop(self.inbox.send(Message::Forgotten(seqs)));
+        }
+    }
 }
 
 impl Handle {
-    /// What asks it from elsewhere.
-    pub fn asker(&self) -> Asker {
-        Asker { inbox: self.inbox.clone() }
+    /// What reaches it from elsewhere.
+    pub fn contact(&self) -> Contact {
+        Contact { inbox: self.inbox.clone() }
     }
 
     /// Lets it look for due events now.
@@ -266,6 +274,7 @@ impl Driver {
                 tracing::error!(%error, "what was delivered cannot be written down; trying again");
                 self.failed_commits.insert(commit.id, commit);
             }
+            Message::Forgotten(seqs) => self.core.forgotten(&seqs),
             Message::Status(answer) => {
                 let standing = self.core.standing(self.relay.clock.now());
                 let unsettled =

@@ -81,6 +81,12 @@ impl Journal for MemoryJournal {
     fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
         unreachable!("ingest does not ask")
     }
+    fn take(&self, _: Vec<Seq>) -> Vec<Seq> {
+        unreachable!("ingest does not ask")
+    }
+    fn give_back(&self, _: &[Seq]) {
+        unreachable!("ingest does not ask")
+    }
     fn next_due(&self) -> Result<Option<Time>, JournalError> {
         unreachable!("ingest does not ask")
     }

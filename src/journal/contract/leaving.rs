@@ -112,6 +112,26 @@ fn due_events_come_by_time_then_by_acceptance_and_only_once() {
 }
 
 #[test]
+fn what_somebody_has_taken_is_given_to_nobody_else() {
+    for engine in engines() {
+        let journal = engine.open();
+        let seqs = accept(&journal, [1, 2]);
+        for seq in &seqs {
+            defer(&journal, deferral(*seq, Why::Parked, at(10)));
+        }
+        let due = || -> Vec<Seq> {
+            journal.take_due(at(10), 9).unwrap().iter().map(|stored| stored.seq).collect()
+        };
+        assert_eq!(journal.take(vec![seqs[0]]), [seqs[0]]);
+        assert_eq!(due(), [seqs[1]]);
+        assert_eq!(journal.take(seqs.clone()), []);
+
+        journal.give_back(&seqs[..1]);
+        assert_eq!(due(), [seqs[0]]);
+    }
+}
+
+#[test]
 fn keys_are_blocked_as_long_as_their_event_waits() {
     for engine in engines() {
         let journal = engine.open();

@@ -254,6 +254,19 @@ impl Journal for SqliteJournal {
         Ok(events)
     }
 
+    fn take(&self, mut seqs: Vec<Seq>) -> Vec<Seq> {
+        let mut taken = locked(&self.shared.taken);
+        seqs.retain(|seq| taken.insert(*seq));
+        seqs
+    }
+
+    fn give_back(&self, seqs: &[Seq]) {
+        let mut taken = locked(&self.shared.taken);
+        for seq in seqs {
+            taken.remove(seq);
+        }
+    }
+
     fn next_due(&self) -> Result<Option<Time>, JournalError> {
         let taken = locked(&self.shared.taken);
         with(&self.shared.reading, |connection| queues::next_due(connection, &taken))

@@ -169,6 +169,16 @@ impl World {
         self.journal.redrive(&DeadFilter::default(), 100).blocking_recv().unwrap().unwrap();
     }
 
+    /// Forgets what lies here of people who are gone.
+    fn purge(&mut self) {
+        let mut purge = Purge::new(Arc::clone(&self.journal));
+        for _ in 0..6 {
+            let found = purge.step(self.clock.now()).unwrap();
+            self.journal.commit(found.changes.into()).blocking_recv().unwrap().unwrap();
+            self.core.forgotten(&found.out_of_line);
+        }
+    }
+
     /// The core as it is after a restart.
     fn restarted(&self) -> Core {
         let journal = Arc::clone(&self.journal);
@@ -463,11 +473,7 @@ fn what_lies_here_of_a_deleted_person_is_forgotten_and_nothing_of_anybody_else()
     world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
     world.run(fine);
 
-    let mut purge = Purge::new(Arc::clone(&world.journal));
-    for _ in 0..6 {
-        let changes = purge.step(world.clock.now()).unwrap();
-        world.journal.commit(changes.into()).blocking_recv().unwrap().unwrap();
-    }
+    world.purge();
     assert_eq!((dead(&world), world.journal.pending().parked), (1, 1), "those of v");
     assert!(world.journal.gone().unwrap()[0].searched);
     let (totals, pending) = world.journal.balance();
@@ -479,7 +485,53 @@ fn what_lies_here_of_a_deleted_person_is_forgotten_and_nothing_of_anybody_else()
         sum(&["accepted"]),
         sum(&["delivered", "dropped", "dead_lettered"]) + pending.total()
     );
-    assert!(purge.step(world.clock.now()).unwrap().is_empty(), "nothing is left to do");
+    let mut purge = Purge::new(Arc::clone(&world.journal));
+    assert!(purge.step(world.clock.now()).unwrap().changes.is_empty(), "nothing is left to do");
+}
+
+#[test]
+fn nobody_waits_for_an_event_that_was_held_and_is_forgotten() {
+    let mut world = World::holding();
+    world.accept(json!({"type": "track", "event": "Ordered", "anonymousId": "a", "messageId": "1",
+        "timestamp": START, "properties": {"email": "u@example.com"}}));
+    world.run(fine);
+    assert_eq!(world.journal.pending().held, 1);
+    world.advance(Duration::from_secs(1));
+    world.accept(json!({"type": "delete", "userId": "u@example.com", "messageId": "2"}));
+    world.run(fine);
+    world.purge();
+    assert_eq!(world.journal.pending().total(), 0);
+
+    world.accept(json!({"type": "identify", "userId": "v", "anonymousId": "a", "messageId": "3"}));
+    world.run(fine);
+    world.track("v", "next");
+    world.run(fine);
+    assert_eq!(world.names(), ["delete", "identify", "next"]);
+    assert_eq!(world.journal.pending().total(), 0);
+}
+
+#[test]
+fn an_event_that_is_taken_up_again_while_people_are_forgotten_ends_once() {
+    let mut world = World::plain();
+    world
+        .accept(json!({"type": "track", "event": "Added to Cart", "userId": "v", "messageId": "1",
+        "timestamp": "2026-03-14T04:00:00Z", "properties": {"email": "u@example.com"}}));
+    world.run(fine);
+    assert_eq!(world.journal.pending().parked, 1);
+    world.accept(json!({"type": "delete", "userId": "u@example.com", "messageId": "2"}));
+    world.run(fine);
+    world.advance(Duration::from_secs(72 * 3600));
+    let due = world.journal.take_due(world.clock.now(), 9).unwrap();
+    world.admit(due);
+    let mut flights = world.core.poll(world.clock.now());
+    assert_eq!(flights.len(), 1);
+
+    world.purge();
+    world.fly(flights.remove(0), &mut fine);
+    world.run(fine);
+    assert_eq!(world.names(), ["delete", "Added to Cart"]);
+    assert_eq!((world.total("delivered"), world.total("dropped")), (2, 0));
+    assert_eq!(world.journal.pending().total(), 0);
 }
 
 #[test]
