@@ -19,7 +19,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            facts: Facts::new(Arc::new(ForgetfulJournal)),
+            facts: Facts::new(Arc::new(ForgetfulJournal::default())),
             now: Time::parse("2026-03-14T12:00:00Z").unwrap(),
             config: IdentityConfig::default(),
             seen: 0,

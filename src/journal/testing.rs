@@ -1,5 +1,7 @@
 //! For unit tests of others: a journal for stages that only look facts up, counters for those who read them.
 
+use std::sync::Mutex;
+
 use super::*;
 
 /// A counter.
@@ -8,8 +10,26 @@ pub(crate) fn total(source: &str, label: &str, outcome: &str, reason: &str, coun
     Total { source, label, outcome, reason, count }
 }
 
-/// Remembers nothing and accepts nothing: for tests in which facts are unsettled all the time.
-pub(crate) struct ForgetfulJournal;
+/// Remembers nothing and accepts nothing: for tests in which facts are unsettled all the time, or that
+/// say themselves what is read.
+#[derive(Default)]
+pub(crate) struct ForgetfulJournal {
+    /// What is in the queues, in order.
+    pub(crate) queued: Vec<Stored>,
+    /// The place that cannot be read.
+    pub(crate) unreadable: Option<Place>,
+    /// The event of which it has a note that it is tried alone.
+    pub(crate) tries: Mutex<Option<Seq>>,
+}
+
+impl ForgetfulJournal {
+    fn reads(&self, place: Place) -> Result<(), JournalError> {
+        match self.unreadable == Some(place) {
+            true => Err(JournalError::Failed("a page is unreadable".into())),
+            false => Ok(()),
+        }
+    }
+}
 
 fn no<T>() -> Reply<T> {
     let (answer, reply) = oneshot::channel();
@@ -22,10 +42,20 @@ impl Journal for ForgetfulJournal {
         no()
     }
     fn on_accepted(&self, _: Box<dyn Fn() + Send + Sync>) {}
-    fn read(&self, _: Traffic, _: Option<Seq>, _: usize) -> Result<Vec<Stored>, JournalError> {
-        Ok(Vec::new())
+    fn read(
+        &self,
+        traffic: Traffic,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Stored>, JournalError> {
+        self.reads(Place::Queue(traffic))?;
+        let is_next = |stored: &&Stored| {
+            stored.place == Place::Queue(traffic) && after.is_none_or(|after| after < stored.seq)
+        };
+        Ok(self.queued.iter().filter(is_next).take(max).cloned().collect())
     }
     fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
+        self.reads(Place::Deferred)?;
         Ok(Vec::new())
     }
     fn take(&self, _: Vec<Seq>) -> Vec<Seq> {
@@ -79,7 +109,8 @@ impl Journal for ForgetfulJournal {
     fn opened(&self) -> Opened {
         Opened::default()
     }
-    fn note_trying(&self, _: Option<Seq>) -> Result<(), JournalError> {
+    fn note_trying(&self, seq: Option<Seq>) -> Result<(), JournalError> {
+        *self.tries.lock().unwrap() = seq;
         Ok(())
     }
     fn maintain(&self, _: Time) -> Reply<()> {

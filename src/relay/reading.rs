@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::run::Driver;
 use super::scripts::{Done, Job};
 use crate::clock::Time;
-use crate::journal::{JournalError, Seq, Stored};
+use crate::journal::{JournalError, Place, Seq, Stored};
 use crate::outcome::{DeadCode, DeadLetter, Outcome, Stage};
 use crate::pace::{LIVE_FOR, LONGEST_REST, rest_after};
 use crate::pipeline::{Origin, Prepared};
@@ -19,6 +19,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const CHUNK: usize = 64;
 /// Bytes of events without an end that are held in memory, of both classes.
 const BYTES_IN_MEMORY: usize = 32 << 20;
+
+/// Where events are read from.
+const PLACES: [Place; 3] =
+    [Place::Queue(Traffic::Live), Place::Deferred, Place::Queue(Traffic::Backfill)];
+
+/// The lane of what comes from a place.
+fn lane_of(place: Place) -> Traffic {
+    match place {
+        Place::Queue(traffic) => traffic,
+        Place::Deferred => Traffic::Backfill,
+    }
+}
 
 /// Where reading stands, and what has been read and is not prepared yet.
 #[derive(Default)]
@@ -33,10 +45,8 @@ pub(super) struct Feed {
     rests_until: Time,
     /// When deferred events are to be looked for.
     pub(super) look_at: Time,
-    /// After a failure, when the journal is asked again.
-    retry_at: Time,
-    /// Events that were read and could not be handed on, and as what.
-    kept: Option<(Traffic, Vec<Stored>)>,
+    /// When they are, after that failed.
+    due_retry_at: Time,
     /// Whether the journal has a note of an event that is tried alone.
     noted: bool,
 }
@@ -46,6 +56,10 @@ pub(super) struct Feed {
 struct Lane {
     /// The last event that was read from the queue.
     read: Option<Seq>,
+    /// Events that were read and could not be handed on.
+    kept: Option<Vec<Stored>>,
+    /// After a failure, when the journal is asked again.
+    retry_at: Time,
     /// When the last job went to the script threads.
     sent_at: Time,
     next_ticket: u64,
@@ -67,19 +81,29 @@ impl Lane {
 impl Feed {
     /// When there is something to look for, after a failure not at once.
     pub(super) fn next_look(&self, now: Time) -> Time {
-        let look = self.look_at.max(self.retry_at);
+        let look = self.look_at.max(self.due_retry_at);
         if self.backfill_rests(now) { look.min(self.rests_until) } else { look }
     }
 
-    /// The journal could not be read: what it is asked next waits a moment.
-    pub(super) fn failed(&mut self, error: &JournalError, now: Time) {
+    /// The journal could not be read, for what comes from this place: what it is asked next about it waits a
+    /// moment. What cannot be read keeps nothing else waiting.
+    fn failed(&mut self, place: Place, error: &JournalError, now: Time) {
         tracing::error!(%error, "the journal cannot be read; trying again");
-        self.retry_at = now.plus(RETRY_AFTER);
+        let retry_at = now.plus(RETRY_AFTER);
+        match place {
+            Place::Queue(traffic) => self.lane(traffic).retry_at = retry_at,
+            Place::Deferred => self.due_retry_at = retry_at,
+        }
     }
 
     /// Whether a failure is so fresh that trying again would be spinning.
-    fn rests(&self, now: Time) -> bool {
-        is_ahead(self.retry_at, now, RETRY_AFTER)
+    fn failed_just_now(&self, place: Place, now: Time) -> bool {
+        let retry_at = match place {
+            Place::Queue(Traffic::Live) => self.live.retry_at,
+            Place::Queue(Traffic::Backfill) => self.backfill.retry_at,
+            Place::Deferred => self.due_retry_at,
+        };
+        is_ahead(retry_at, now, RETRY_AFTER)
     }
 
     fn live_is_there(&self, now: Time) -> bool {
@@ -111,65 +135,72 @@ fn is_ahead(at: Time, now: Time, furthest: Duration) -> bool {
 impl Driver {
     /// Reads what there is to do. Live traffic comes first in every round; what is due may be a whole
     /// backfill whose parking ends, so it gets a turn, never precedence.
-    pub(super) fn read(&mut self, now: Time) -> Result<(), JournalError> {
-        if self.feed.rests(now) {
-            return Ok(());
-        }
-        if let Some((traffic, kept)) = self.feed.kept.take() {
-            self.dispatch(traffic, kept)?;
-        }
-        if self.careful == 0 {
-            self.end_careful_mode()?;
-        }
-        let max = if self.careful > 0 { 1 } else { CHUNK };
+    pub(super) fn read(&mut self, now: Time) {
+        self.take_note_back();
         let mut any = true;
         while any {
-            any = false;
-            if self.has_room(Traffic::Live, now) {
-                let live = self.relay.journal.read(Traffic::Live, self.feed.live.read, max)?;
-                self.feed.live.read = live.last().map(|event| event.seq).or(self.feed.live.read);
-                if !live.is_empty() {
-                    self.feed.live_until = now.plus(LIVE_FOR);
-                }
-                any = self.dispatch(Traffic::Live, live)?;
-            }
-            // What is due may be of either class.
-            let may_hold = self.may_hold(Traffic::Live) && self.has_room(Traffic::Backfill, now);
-            if self.feed.look_at <= now && may_hold {
-                let due = self.relay.journal.take_due(now, max)?;
-                if due.is_empty() {
-                    self.feed.look_at = self.relay.journal.next_due()?.unwrap_or(Time::NEVER);
-                }
-                any |= self.dispatch(Traffic::Backfill, due)?;
-            }
-            if !any && self.has_room(Traffic::Backfill, now) {
-                let read = self.feed.backfill.read;
-                let old = self.relay.journal.read(Traffic::Backfill, read, max)?;
-                self.feed.backfill.read = old.last().map(|event| event.seq).or(read);
-                any = self.dispatch(Traffic::Backfill, old)?;
-            }
+            any = self.read_from(Place::Queue(Traffic::Live), now);
+            any |= self.read_from(Place::Deferred, now);
+            any = any || self.read_from(Place::Queue(Traffic::Backfill), now);
         }
-        match self.has_room(Traffic::Live, now) {
-            true => self.end_careful_mode(),
-            false => Ok(()),
+        // What there is no room for now, or cannot be read, may be the culprit.
+        if PLACES.into_iter().all(|place| self.may_read(place, now)) {
+            self.careful = 0;
         }
+    }
+
+    /// Reads from a place and hands on what is there; answers whether there was anything.
+    fn read_from(&mut self, place: Place, now: Time) -> bool {
+        if !self.may_read(place, now) || (place == Place::Deferred && now < self.feed.look_at) {
+            return false;
+        }
+        let found = self.next_of(place, now).and_then(|events| self.dispatch(place, events));
+        found.unwrap_or_else(|error| {
+            self.feed.failed(place, &error, now);
+            false
+        })
+    }
+
+    fn next_of(&mut self, place: Place, now: Time) -> Result<Vec<Stored>, JournalError> {
+        let max = if self.careful > 0 { 1 } else { CHUNK };
+        let (journal, lane) = (&self.relay.journal, self.feed.lane(lane_of(place)));
+        if let Some(kept) = lane.kept.take() {
+            return Ok(kept);
+        }
+        let Place::Queue(traffic) = place else {
+            let due = journal.take_due(now, max)?;
+            if due.is_empty() {
+                self.feed.look_at = journal.next_due()?.unwrap_or(Time::NEVER);
+            }
+            return Ok(due);
+        };
+        let events = journal.read(traffic, lane.read, max)?;
+        lane.read = events.last().map(|event| event.seq).or(lane.read);
+        if traffic == Traffic::Live && !events.is_empty() {
+            self.feed.live_until = now.plus(LIVE_FOR);
+        }
+        Ok(events)
+    }
+
+    /// Whether there is room for what comes from a place, and reading it has not failed just now.
+    fn may_read(&self, place: Place, now: Time) -> bool {
+        // What is due may be of either class.
+        let fits = place != Place::Deferred || self.may_hold(Traffic::Live);
+        fits && self.has_room(lane_of(place), now) && !self.feed.failed_just_now(place, now)
     }
 
     /// Whether more of a class may be read. While live traffic is there, a backfill has one job at the
     /// script threads at a time, so that live events find one that is free, and rests in between.
     fn has_room(&self, traffic: Traffic, now: Time) -> bool {
-        let jobs = match traffic {
-            Traffic::Live => self.most_jobs,
+        let (live, backfill) = (self.feed.live.outstanding(), self.feed.backfill.outstanding());
+        let (outstanding, jobs) = match traffic {
             Traffic::Backfill if self.feed.backfill_rests(now) => return false,
-            Traffic::Backfill if self.feed.live_is_there(now) => 1,
-            Traffic::Backfill => self.most_jobs / 2,
+            _ if self.careful > 0 || self.feed.noted => (live + backfill, 1),
+            Traffic::Live => (live, self.most_jobs),
+            Traffic::Backfill if self.feed.live_is_there(now) => (backfill, 1),
+            Traffic::Backfill => (backfill, self.most_jobs / 2),
         };
-        let outstanding = match (self.careful, traffic) {
-            (0, Traffic::Live) => self.feed.live.outstanding(),
-            (0, Traffic::Backfill) => self.feed.backfill.outstanding(),
-            _ => self.feed.outstanding(),
-        };
-        outstanding < if self.careful > 0 { 1 } else { jobs } && self.may_hold(traffic)
+        outstanding < jobs && self.may_hold(traffic)
     }
 
     /// Whether memory has room for more of a class; a backfill stops at half of the bytes.
@@ -188,35 +219,24 @@ impl Driver {
     }
 
     /// Hands events to the script threads; answers whether there were any.
-    fn dispatch(
-        &mut self,
-        traffic: Traffic,
-        mut events: Vec<Stored>,
-    ) -> Result<bool, JournalError> {
-        let now = self.relay.clock.now();
+    fn dispatch(&mut self, place: Place, mut events: Vec<Stored>) -> Result<bool, JournalError> {
         if events.is_empty() {
             return Ok(false);
         }
+        let traffic = lane_of(place);
         if self.careful > 0 {
-            let seq = events.first().map(|event| event.seq);
-            if let Err(error) = self.relay.journal.note_trying(seq) {
-                // Nobody reads them a second time.
-                self.feed.kept = Some((traffic, events));
-                return Err(error);
-            }
-            self.feed.noted = true;
-            if seq.is_some() && seq == self.suspect {
-                if let Err(error) = self.bury(&events) {
-                    self.feed.kept = Some((traffic, events));
+            match self.goes_on_alone(&events) {
+                Ok(true) => {}
+                Ok(false) => return Ok(true),
+                Err(error) => {
+                    // Nobody reads them a second time.
+                    self.feed.lane(traffic).kept = Some(events);
                     return Err(error);
                 }
-                self.suspect = None;
-                self.careful -= 1;
-                return Ok(true);
             }
-            self.careful -= 1;
         }
         events.shrink_to_fit();
+        let now = self.relay.clock.now();
         let lane = self.feed.lane(traffic);
         let job = Job { traffic, ticket: lane.next_ticket, events };
         lane.next_ticket += 1;
@@ -225,6 +245,21 @@ impl Driver {
             Some(jobs) if jobs.send(job).is_ok() => Ok(true),
             _ => Err(JournalError::Failed("the script threads are gone".into())),
         }
+    }
+
+    /// Notes that an event is tried alone; answers whether it is to be, or is the one that brought the
+    /// process down again and again.
+    fn goes_on_alone(&mut self, events: &[Stored]) -> Result<bool, JournalError> {
+        let seq = events.first().map(|event| event.seq);
+        self.relay.journal.note_trying(seq)?;
+        self.feed.noted = true;
+        let is_suspect = seq.is_some() && seq == self.suspect;
+        if is_suspect {
+            self.bury(events)?;
+            self.suspect = None;
+        }
+        self.careful -= 1;
+        Ok(!is_suspect)
     }
 
     /// The process went down while this event was tried alone: it must not do so again.
@@ -248,16 +283,15 @@ impl Driver {
         Ok(())
     }
 
-    fn end_careful_mode(&mut self) -> Result<(), JournalError> {
-        if self.feed.outstanding() > 0 {
-            return Ok(());
-        }
-        self.careful = 0;
-        if self.feed.noted {
-            self.relay.journal.note_trying(None)?;
+    /// What it survived is not to be blamed when somebody kills the process now. A note that cannot be
+    /// taken back is taken back later.
+    fn take_note_back(&mut self) {
+        if self.feed.noted
+            && self.feed.outstanding() == 0
+            && self.relay.journal.note_trying(None).is_ok()
+        {
             self.feed.noted = false;
         }
-        Ok(())
     }
 
     /// Puts prepared events back into the order of acceptance and admits them.
@@ -269,27 +303,19 @@ impl Driver {
         if traffic == Traffic::Backfill && self.feed.live_is_there(now) {
             self.feed.rests_until = now.plus(rest_after(took));
         }
-        // What it survived is not to be blamed when somebody kills the process now. A note that cannot
-        // be taken back is taken back with the next one.
-        if self.feed.noted
-            && self.feed.outstanding() == 0
-            && self.relay.journal.note_trying(None).is_ok()
-        {
-            self.feed.noted = false;
-        }
+        self.take_note_back();
     }
 
     pub(super) fn admit_waiting(&mut self) {
         let now = self.relay.clock.now();
-        if self.feed.rests(now) {
-            return;
-        }
         for traffic in [Traffic::Live, Traffic::Backfill] {
-            while let Some(mut done) = self.feed.lane(traffic).next() {
+            while !self.feed.failed_just_now(Place::Queue(traffic), now)
+                && let Some(mut done) = self.feed.lane(traffic).next()
+            {
                 if let Err(error) = self.admit(&mut done, now) {
-                    self.feed.failed(&error, now);
+                    self.feed.failed(Place::Queue(traffic), &error, now);
                     self.feed.lane(traffic).waiting.insert(done.ticket, done);
-                    return;
+                    break;
                 }
                 self.feed.lane(traffic).next_admitted += 1;
                 done.go_home();
@@ -308,3 +334,6 @@ impl Driver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ pub struct Status {
     pub clock_ahead: Option<i64>,
 }
 
-enum Message {
+pub(super) enum Message {
     Accepted,
     Prepared(Done),
     Answered(FlightId, Answer),
@@ -160,6 +160,22 @@ impl Relay {
         .map_err(failed)?;
         let accepted = inbox.clone();
         self.journal.on_accepted(Box::new(move || drop(accepted.send(Message::Accepted))));
+        let driver = self.driver(runtime, inbox.clone(), (jobs, threads * JOBS_PER_THREAD))?;
+        let thread = std::thread::Builder::new()
+            .name("relay".into())
+            .stack_size(8 * 1024 * 1024)
+            .spawn(move || driver.run(&messages))
+            .map_err(failed)?;
+        Ok(Handle { inbox, thread: Some(thread) })
+    }
+
+    /// The driver, with the way to the script threads and how many jobs may be there at a time.
+    pub(super) fn driver(
+        self,
+        runtime: tokio::runtime::Handle,
+        inbox: Sender<Message>,
+        (jobs, most_jobs): (Sender<Job>, usize),
+    ) -> Result<Driver, JournalError> {
         let core = Core::new(
             Arc::clone(&self.config),
             Arc::clone(&self.journal),
@@ -170,26 +186,20 @@ impl Relay {
         let careful = if opened.clean || opened.pending.total() == 0 { 0 } else { CAREFUL };
         let CourierConfig { concurrency, room, .. } = self.courier;
         let most_unsettled = concurrency.saturating_mul(room.items * 2).min(IN_MEMORY);
-        let driver = Driver {
+        Ok(Driver {
             relay: self,
             core,
             runtime,
-            inbox: inbox.clone(),
+            inbox,
             jobs: Some(jobs),
             feed: Feed::default(),
-            most_jobs: threads * JOBS_PER_THREAD,
+            most_jobs,
             most_unsettled,
             careful,
             suspect: opened.trying.filter(|_| opened.tried >= CRASHES),
             failed_commits: BTreeMap::new(),
             in_flight: 0,
-        };
-        let thread = std::thread::Builder::new()
-            .name("relay".into())
-            .stack_size(8 * 1024 * 1024)
-            .spawn(move || driver.run(&messages))
-            .map_err(failed)?;
-        Ok(Handle { inbox, thread: Some(thread) })
+        })
     }
 }
 
@@ -216,9 +226,7 @@ impl Driver {
             let now = self.relay.clock.now();
             self.admit_waiting();
             if stop_by.is_none() {
-                if let Err(error) = self.read(now) {
-                    self.feed.failed(&error, now);
-                }
+                self.read(now);
                 self.note_crowded();
                 for flight in self.core.poll(now) {
                     self.send(flight);
