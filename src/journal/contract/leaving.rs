@@ -1,5 +1,7 @@
 //! Events out: settled, deferred, dead and back.
 
+use std::sync::Mutex;
+
 use super::*;
 use crate::journal::{Attempts, DonePart, Hasten, Held};
 
@@ -244,6 +246,34 @@ fn a_large_redrive_stops_at_its_limit() {
         assert_eq!(journal.pending().live, 1100);
         assert_eq!(queued(&journal, Traffic::Live), (0..1100).collect::<Vec<u128>>());
         assert_eq!(done(journal.redrive(&DeadFilter::default(), usize::MAX)), 200);
+    }
+}
+
+#[test]
+fn what_dies_again_during_a_redrive_is_not_redriven_by_it() {
+    for engine in engines() {
+        let journal = Arc::new(engine.open());
+        let seqs = accept(&*journal, 0..1000);
+        let dies = |seq| Change::Settle(settlement(seq, died(DeadCode::Expired)));
+        done(journal.commit(seqs.into_iter().map(dies).collect::<Vec<_>>().into()));
+        // Whatever goes back dies at once.
+        let (weak, read) = (Arc::downgrade(&journal), Mutex::new(None));
+        journal.on_accepted(Box::new(move || {
+            let Some(journal) = weak.upgrade() else { return };
+            let mut read = read.lock().unwrap();
+            let back = journal.read(Traffic::Live, *read, 9999).unwrap();
+            *read = back.last().map(|stored| stored.seq).or(*read);
+            let changes: Vec<_> = back.iter().map(|stored| dies(stored.seq)).collect();
+            drop(journal.commit(changes.into()));
+        }));
+
+        assert_eq!(done(journal.redrive(&DeadFilter::default(), usize::MAX)), 1000);
+        done(journal.commit(vec![dies(Seq(0))].into()));
+        assert_eq!(journal.dead(&DeadFilter::default(), None, 9999).unwrap().len(), 1000);
+        assert_eq!(
+            (counted(&*journal, "redriven"), counted(&*journal, "dead_lettered")),
+            (1000, 2000)
+        );
     }
 }
 

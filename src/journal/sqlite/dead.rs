@@ -89,15 +89,17 @@ pub(super) fn list(
     Ok(letters)
 }
 
-/// Puts up to `max` dead letters behind `after` back into their queues. Damaged ones stay. Answers how
-/// many went back, and the last one that was looked at if there may be more.
+/// Puts up to `max` dead letters behind `after` and up to `upto` back into their queues. Damaged ones stay.
+/// Answers how many went back, and the last one that was looked at if there may be more.
 pub(super) fn redrive(
     connection: &Connection,
-    (filter, after): (&DeadFilter, Seq),
+    filter: &DeadFilter,
+    (after, upto): (Seq, Option<Seq>),
     max: usize,
     draft: &mut Draft,
 ) -> Result<(u64, Option<Seq>), Trouble> {
-    let letters = list(connection, filter, after, max)?;
+    let mut letters = list(connection, filter, after, max)?;
+    letters.retain(|letter| upto.is_none_or(|upto| letter.seq <= upto));
     let last = letters.last().map(|letter| letter.seq);
     let mut count = 0;
     for letter in letters {

@@ -1,9 +1,10 @@
 //! The line before the writer: which requests share a commit, and who goes first.
 //!
 //! When nobody else waits a request goes at once; when others do, the line lingers while more keep
-//! coming, at most 5 ms. The events of a backfill stand behind everything else. While live traffic is
-//! there they come a few at a time and rest in between: a commit that is full of them is time that live
-//! events wait, and whoever sends a backfill sends the next request as soon as this one is answered.
+//! coming, at most 5 ms. What is old, a backfill or dead letters that go back, stands behind everything else.
+//! While live traffic is there it comes a little at a time and rests in between: a commit that is full of it
+//! is time that live events wait, and whoever sends a backfill sends the next request as soon as this one is
+//! answered.
 //!
 //! Not here: what a request does inside the transaction ([`super::transaction`]).
 
@@ -11,12 +12,13 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::Seq;
 use super::requests::Request;
 use crate::pace::{LIVE_FOR, rest_after};
 
 /// At most this many records share a commit…
 pub(super) const RECORDS: usize = 512;
-/// …and so many of them are of a backfill while live traffic is there.
+/// …and so many of them are old ones while live traffic is there.
 const BESIDE_LIVE: usize = 64;
 
 /// While others wait, the line waits for more in steps of this length…
@@ -29,7 +31,7 @@ pub(super) struct Line {
     requests: Receiver<Request>,
     /// Whoever need not stand back.
     first: VecDeque<Request>,
-    /// Whoever brings a backfill.
+    /// Whoever brings what is old.
     old: VecDeque<Request>,
     pace: Pace,
 }
@@ -48,7 +50,7 @@ pub(super) struct Round {
     /// Each with how many of its records may go into it.
     pub(super) requests: Vec<(Request, usize)>,
     records: usize,
-    of_backfill: usize,
+    old: usize,
 }
 
 impl Line {
@@ -80,19 +82,26 @@ impl Line {
         Some(Turn::Together(round))
     }
 
-    /// Notes how long the commit of a round took.
-    pub(super) fn committed(&mut self, of_backfill: bool, took: Duration) {
-        if of_backfill {
+    /// Notes how long the commit of a round took, and whether anything old was in it.
+    pub(super) fn committed(&mut self, has_old: bool, took: Duration) {
+        if has_old {
             self.pace.moved(took, Instant::now());
         }
     }
 
-    /// Puts back what did not fit: it stays ahead of whoever came later.
+    /// Puts back what did not fit: it stays ahead of whoever came later. A redrive may be a million rows
+    /// and keeps no sender waiting.
     pub(super) fn put_back(&mut self, request: Request) {
-        match request.is_of_backfill() {
-            true => self.old.push_front(request),
-            false => self.first.push_front(request),
+        match &request {
+            Request::Redrive(_) => self.old.push_back(request),
+            _ if request.is_old() => self.old.push_front(request),
+            _ => self.first.push_front(request),
         }
+    }
+
+    /// Whether the journal is to be closed.
+    pub(super) fn ends(&self) -> bool {
+        matches!(self.first.front(), Some(Request::Close { .. }))
     }
 
     /// Waits until there is something for a round.
@@ -124,7 +133,7 @@ impl Line {
     }
 
     fn enter(&mut self, request: Request) {
-        if request.is_of_backfill() {
+        if request.is_old() {
             return self.old.push_back(request);
         }
         if matches!(request, Request::Accept { .. }) {
@@ -150,7 +159,7 @@ impl Line {
         }
         let most = if self.pace.is_beside_live(now) { BESIDE_LIVE } else { RECORDS };
         while !round.is_full()
-            && round.of_backfill < most
+            && round.old < most
             && let Some(request) = self.old.pop_front()
         {
             round.add(request, most);
@@ -176,28 +185,37 @@ impl Round {
         self.requests.into_iter().map(|(request, _)| request)
     }
 
-    /// Whether any of it is of a backfill.
-    pub(super) fn has_backfill(&self) -> bool {
-        self.of_backfill > 0
+    /// Notes for redrives that have not begun that `last` is the last event so far.
+    pub(super) fn begin_redrives(&mut self, last: Seq) {
+        for (request, _) in &mut self.requests {
+            if let Request::Redrive(redrive) = request {
+                redrive.upto.get_or_insert(last);
+            }
+        }
+    }
+
+    /// Whether any of it is old.
+    pub(super) fn has_old(&self) -> bool {
+        self.old > 0
     }
 
     fn is_full(&self) -> bool {
         self.records >= RECORDS
     }
 
-    /// Adds a request; a backfill may have `most` records in it.
+    /// Adds a request; `most` of all records may be old ones.
     fn add(&mut self, request: Request, most: usize) {
         let mut room = RECORDS.saturating_sub(self.records);
-        if request.is_of_backfill() {
-            room = room.min(most.saturating_sub(self.of_backfill));
-            self.of_backfill += request.weight().min(room);
+        if request.is_old() {
+            room = room.min(most.saturating_sub(self.old));
+            self.old += request.weight().min(room);
         }
         self.records += request.weight().min(room);
         self.requests.push((request, room));
     }
 }
 
-/// When a backfill may go.
+/// When what is old may go.
 #[derive(Debug, Default)]
 struct Pace {
     live_until: Option<Instant>,
@@ -210,7 +228,7 @@ impl Pace {
         self.live_until = Some(now + LIVE_FOR);
     }
 
-    /// Some of a backfill was written, which took so long.
+    /// Some of it was written, which took so long.
     fn moved(&mut self, took: Duration, now: Instant) {
         if self.is_beside_live(now) {
             self.rests_until = Some(now + rest_after(took));
@@ -221,7 +239,7 @@ impl Pace {
         self.live_until.is_some_and(|until| now < until)
     }
 
-    /// How long a backfill has to wait yet.
+    /// How long it has to wait yet.
     fn rest(&self, now: Instant) -> Duration {
         self.rests_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }

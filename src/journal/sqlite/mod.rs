@@ -349,7 +349,8 @@ impl Journal for SqliteJournal {
     fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64> {
         let filter = filter.clone();
         self.ask(|reply| {
-            Request::Redrive(Redrive { filter, after: Seq(0), left: max, moved: 0, reply })
+            let (after, upto) = (Seq(0), None);
+            Request::Redrive(Redrive { filter, after, upto, left: max, moved: 0, reply })
         })
     }
 

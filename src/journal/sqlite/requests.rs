@@ -65,11 +65,13 @@ pub(super) enum Request {
     Inspect(Inspection),
 }
 
-/// A redrive that is on its way: it takes several transactions, and others go between.
+/// A redrive that is on its way: it may take many transactions, and others go between.
 #[derive(Debug)]
 pub(super) struct Redrive {
     pub(super) filter: DeadFilter,
     pub(super) after: Seq,
+    /// The last letter that was there when it began: what dies again meanwhile is not sent round and round.
+    pub(super) upto: Option<Seq>,
     pub(super) left: usize,
     pub(super) moved: u64,
     pub(super) reply: ReplyTo<u64>,
@@ -97,10 +99,11 @@ impl Request {
         }
     }
 
-    /// Whether it brings nothing but events of a backfill.
-    pub(super) fn is_of_backfill(&self) -> bool {
+    /// Whether it brings nothing but what happened long ago: events of a backfill, dead letters.
+    pub(super) fn is_old(&self) -> bool {
         match self {
             Self::Accept { room, .. } => room.traffic == Traffic::Backfill,
+            Self::Redrive(_) => true,
             _ => false,
         }
     }

@@ -395,6 +395,34 @@ fn a_backfill_stands_behind_live_events_has_room_of_its_own_and_is_written_when_
 }
 
 #[test]
+fn a_redrive_stands_behind_live_events_and_keeps_no_journal_from_closing() {
+    let engine = Engine::disk();
+    let journal = engine.open();
+    let seqs = accept(&journal, 0..1200);
+    for seq in seqs {
+        drop(journal.commit(vec![Change::Settle(settlement(seq, died(DeadCode::Expired)))].into()));
+    }
+    let (hold, held) = mpsc::channel::<()>();
+    let waiting = Inspected::start(&journal, move |_| held.recv().unwrap());
+    let redriven = journal.redrive(&DeadFilter::default(), usize::MAX);
+    let new = journal.accept(vec![live(5000)]);
+    let close = journal.close();
+    hold.send(()).unwrap();
+    waiting.wait();
+
+    assert_eq!(done(new), [Receipt::First(Seq(1201))], "before what was asked first");
+    let redriven = done(redriven);
+    done(close);
+    assert!(redriven > 0 && redriven < 1200, "{redriven}");
+    let journal = engine.open();
+    assert_eq!(
+        journal.dead(&DeadFilter::default(), None, 9999).unwrap().len() as u64,
+        1200 - redriven
+    );
+    assert_eq!(journal.pending().live, 1 + redriven);
+}
+
+#[test]
 fn nothing_that_was_asked_goes_unanswered_when_the_journal_closes() {
     let engine = Engine::disk();
     let journal = engine.open();

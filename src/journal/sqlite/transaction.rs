@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::draft::{Answer, Draft};
-use super::line::{RECORDS, Round};
+use super::line::Round;
 use super::requests::{Redrive, Request};
 use super::shared::{closed, locked};
 use super::trouble::Trouble;
@@ -87,9 +87,9 @@ impl Writer {
                 }
                 Ok(Answer::Done)
             }
-            Request::Redrive(Redrive { filter, after, left, .. }) => {
-                let max = RECORDS.min(*left);
-                let (moved, last) = dead::redrive(connection, (filter, *after), max, draft)?;
+            Request::Redrive(Redrive { filter, after, upto, left, .. }) => {
+                let max = room.min(*left);
+                let (moved, last) = dead::redrive(connection, filter, (*after, *upto), max, draft)?;
                 Ok(Answer::Moved(moved, last))
             }
             Request::Maintain { now, .. } => {

@@ -20,7 +20,7 @@ use super::seen::Seen;
 use super::shared::{Shared, locked, with};
 use super::trouble::Trouble;
 use super::upkeep::Sweep;
-use super::{Attempts, JournalError, Place, Receipt, SqliteOptions, Stored, schema};
+use super::{Attempts, JournalError, Place, Receipt, Seq, SqliteOptions, Stored, schema};
 use crate::clock::{Clock, Time};
 
 /// The writer's side of a journal.
@@ -49,9 +49,9 @@ impl Writer {
             match turn {
                 Turn::Together(round) => {
                     let begun = Instant::now();
-                    let has_backfill = round.has_backfill();
+                    let has_old = round.has_old();
                     self.serve(round);
-                    self.line.committed(has_backfill, begun.elapsed());
+                    self.line.committed(has_old, begun.elapsed());
                 }
                 Turn::Alone(Request::Close { reply }) => return self.close(reply),
                 #[cfg(test)]
@@ -63,7 +63,8 @@ impl Writer {
 
     /// Serves requests in one transaction; if that fails, each in its own and without anything
     /// besides, so that neither one of them nor the housekeeping can fail the others.
-    fn serve(&mut self, round: Round) {
+    fn serve(&mut self, mut round: Round) {
+        round.begin_redrives(Seq(self.state.last_seq));
         match self.transact(&round) {
             Ok(draft) => self.publish(round, draft),
             Err(trouble) => {
@@ -174,7 +175,8 @@ impl Writer {
                 let left =
                     redrive.left.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
                 match last {
-                    Some(after) if left > 0 => {
+                    // What is left stays where it is when there is no time for it.
+                    Some(after) if left > 0 && !self.line.ends() => {
                         return Some(Request::Redrive(Redrive { after, left, moved, ..redrive }));
                     }
                     _ => redrive.reply.answer(Ok(moved)),
@@ -229,7 +231,7 @@ impl Writer {
 }
 
 /// Events that left their place are neither handed out again nor waited for.
-fn forget(shared: &Shared, gone: &[(Place, super::Seq)]) {
+fn forget(shared: &Shared, gone: &[(Place, Seq)]) {
     let mut taken = locked(&shared.taken);
     for (place, seq) in gone {
         if let Place::Deferred = place {
