@@ -41,7 +41,8 @@ pub type Reply<T> = oneshot::Receiver<Result<T, JournalError>>;
 /// What can go wrong with the store itself.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum JournalError {
-    /// It takes no more events for now; nothing of the batch was stored.
+    /// It takes no more events for now. Of a large batch some may be stored all the same: sent again, they are
+    /// copies.
     #[error("the journal takes no more events: {0}")]
     Full(String),
     /// Reading or writing failed; nothing of the request took effect.

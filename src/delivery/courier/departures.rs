@@ -46,6 +46,8 @@ impl Courier {
         }
         let opens = match self.breaker.gate(now) {
             Gate::Closed if self.has_slot(traffic, now) => now,
+            // Live traffic will have been there then.
+            Gate::Closed if self.has_slot(traffic, now.max(self.live_until)) => self.live_until,
             // The probe leaves when everything else has come back.
             Gate::Probe if self.flights.is_empty() => now,
             Gate::Open(until) => until,

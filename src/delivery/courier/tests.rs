@@ -746,7 +746,9 @@ fn live_traffic_waits_for_company_beside_a_full_backfill_and_leaves_it_a_quarter
         courier.push(of_backfill(seq, &[&seq.to_string()]));
     }
     assert_eq!(courier.poll(at(1)).len(), 2, "live traffic is there");
-    assert_eq!(courier.poll(at(2000)).len(), 4, "it was not for a second: all but one slot");
+    assert_eq!(courier.next_due(at(1)), Some(at(1000)));
+    assert_eq!(courier.poll(at(1000)).len(), 4, "it was not for a second: all but one slot");
+    assert_eq!(courier.next_due(at(1000)), None);
 
     let room = Room { items: 4, bytes: 1000 };
     let mut courier = Courier::new(CourierConfig { room, ..config });

@@ -5,8 +5,8 @@
 //! order stands in a small file beside it, written after each commit that took events and before anybody
 //! is answered: one that is missing by this count was answered 200.
 //!
-//! Writing it costs a system call. It is synced once a minute ([`super::Request::Maintain`]), not with the
-//! commit, which would double what a commit costs. So it is exact when the process goes down, and when
+//! Writing it costs a system call. It is synced about once a second ([`super::Request::Maintain`]), not with
+//! the commit, which would double what a commit costs. So it is exact when the process goes down, and when
 //! the machine does it may lag: it then misses some, and never invents any.
 //!
 //! Not here: who is told ([`super::Opened`]).
@@ -22,6 +22,8 @@ use super::JournalError;
 pub(super) struct Mark {
     file: Option<File>,
     seq: u64,
+    /// Whether it was written since it was synced: a disk that has nothing to do is left alone.
+    is_new: bool,
 }
 
 impl Mark {
@@ -44,7 +46,7 @@ impl Mark {
         let (file, seq) = read().map_err(|error: std::io::Error| {
             JournalError::Failed(format!("cannot open {}: {error}", path.display()))
         })?;
-        Ok(Self { file: Some(file), seq: seq.unwrap_or(0) })
+        Ok(Self { file: Some(file), seq: seq.unwrap_or(0), is_new: false })
     }
 
     /// How many places of the order are noted and not there, when the journal's last one is `seq`.
@@ -74,6 +76,7 @@ impl Mark {
 
     fn set(&mut self, seq: u64) {
         self.seq = seq;
+        self.is_new = true;
         let Some(file) = &mut self.file else { return };
         let mut write = || {
             file.seek(SeekFrom::Start(0))?;
@@ -87,8 +90,9 @@ impl Mark {
     }
 
     /// Lets it survive the machine.
-    pub(super) fn sync(&self) {
-        if let Some(file) = &self.file
+    pub(super) fn sync(&mut self) {
+        if std::mem::take(&mut self.is_new)
+            && let Some(file) = &self.file
             && let Err(error) = file.sync_data()
         {
             tracing::debug!(%error, "journal: the note of how far it has come is not synced");

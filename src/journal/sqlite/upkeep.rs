@@ -65,8 +65,8 @@ impl Sweep {
         options: &SqliteOptions,
         now: Time,
     ) -> Result<(), Trouble> {
-        // Once through all of them a day.
-        let most = usize::try_from(self.total / 1440).unwrap_or(usize::MAX).max(FACTS);
+        // Once through all of them a day at least: there is a step every second.
+        let most = usize::try_from(self.total / (24 * 3600)).unwrap_or(usize::MAX).max(FACTS);
         let mut select = connection
             .prepare_cached("SELECT k, until FROM fact WHERE k > ?1 ORDER BY k LIMIT ?2")?;
         let mut rows = select.query((&self.after, i64::try_from(most).unwrap_or(i64::MAX)))?;

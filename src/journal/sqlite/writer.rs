@@ -148,7 +148,7 @@ impl Writer {
     }
 
     /// Answers a request, or gives back what is left of it.
-    fn finish(&self, request: Request, outcome: Answer) -> Option<Request> {
+    fn finish(&mut self, request: Request, outcome: Answer) -> Option<Request> {
         match (request, outcome) {
             (request, Answer::Refused(error)) => request.fail(error),
             (Request::Accept { mut records, mut receipts, room, reply }, Answer::Receipts(new)) => {
