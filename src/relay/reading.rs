@@ -16,13 +16,21 @@ use crate::spec::Traffic;
 /// How long the journal is left alone after it failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events per job of a script thread.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
 /// Bytes of events without an end that are held in memory, of both classes.
 const BYTES_IN_MEMORY: usize = 32 << 20;
 
 /// Where events are read from.
 const PLACES: [Place; 3] =
     [Place::Queue(Traffic::Live), Place::Deferred, Place::Queue(Traffic::Backfill)];
+
+fn index_of(place: Place) -> usize {
+    match place {
+        Place::Queue(Traffic::Live) => 0,
+        Place::Deferred => 1,
+        Place::Queue(Traffic::Backfill) => 2,
+    }
+}
 
 /// The lane of what comes from a place.
 fn lane_of(place: Place) -> Traffic {
@@ -45,10 +53,19 @@ pub(super) struct Feed {
     rests_until: Time,
     /// When deferred events are to be looked for.
     pub(super) look_at: Time,
-    /// When they are, after that failed.
-    due_retry_at: Time,
-    /// Whether the journal has a note of an event that is tried alone.
-    noted: bool,
+    /// By place.
+    spots: [Spot; 3],
+    /// The lane of the event of which the journal has a note that it is tried alone.
+    noted: Option<Traffic>,
+}
+
+/// What is known of a place that events are read from.
+#[derive(Clone, Copy, Default)]
+struct Spot {
+    /// After a failure, when it is read again.
+    retry_at: Time,
+    /// So many of its next events are tried alone.
+    alone: usize,
 }
 
 /// What of a class is at the script threads, or behind them and waits for what was read before it.
@@ -58,8 +75,6 @@ struct Lane {
     read: Option<Seq>,
     /// Events that were read and could not be handed on.
     kept: Option<Vec<Stored>>,
-    /// After a failure, when the journal is asked again.
-    retry_at: Time,
     /// When the last job went to the script threads.
     sent_at: Time,
     next_ticket: u64,
@@ -79,31 +94,36 @@ impl Lane {
 }
 
 impl Feed {
-    /// When there is something to look for, after a failure not at once.
-    pub(super) fn next_look(&self, now: Time) -> Time {
-        let look = self.look_at.max(self.due_retry_at);
-        if self.backfill_rests(now) { look.min(self.rests_until) } else { look }
+    /// After an unclean stop so many events of each place are tried alone: any that were in memory then may
+    /// have brought the process down.
+    pub(super) fn be_careful(&mut self, events: usize) {
+        self.spots.iter_mut().for_each(|spot| spot.alone = events);
+    }
+
+    /// Whether what comes next through a lane is tried alone, or what came last still is.
+    fn is_careful(&self, traffic: Traffic) -> bool {
+        let is_next = |place| lane_of(place) == traffic && self.spot(place).alone > 0;
+        self.noted == Some(traffic) || PLACES.into_iter().any(is_next)
     }
 
     /// The journal could not be read, for what comes from this place: what it is asked next about it waits a
     /// moment. What cannot be read keeps nothing else waiting.
     fn failed(&mut self, place: Place, error: &JournalError, now: Time) {
         tracing::error!(%error, "the journal cannot be read; trying again");
-        let retry_at = now.plus(RETRY_AFTER);
-        match place {
-            Place::Queue(traffic) => self.lane(traffic).retry_at = retry_at,
-            Place::Deferred => self.due_retry_at = retry_at,
-        }
+        self.spot_mut(place).retry_at = now.plus(RETRY_AFTER);
     }
 
     /// Whether a failure is so fresh that trying again would be spinning.
     fn failed_just_now(&self, place: Place, now: Time) -> bool {
-        let retry_at = match place {
-            Place::Queue(Traffic::Live) => self.live.retry_at,
-            Place::Queue(Traffic::Backfill) => self.backfill.retry_at,
-            Place::Deferred => self.due_retry_at,
-        };
-        is_ahead(retry_at, now, RETRY_AFTER)
+        is_ahead(self.spot(place).retry_at, now, RETRY_AFTER)
+    }
+
+    fn spot(&self, place: Place) -> Spot {
+        self.spots[index_of(place)]
+    }
+
+    fn spot_mut(&mut self, place: Place) -> &mut Spot {
+        &mut self.spots[index_of(place)]
     }
 
     fn live_is_there(&self, now: Time) -> bool {
@@ -112,10 +132,6 @@ impl Feed {
 
     fn backfill_rests(&self, now: Time) -> bool {
         is_ahead(self.rests_until, now, LONGEST_REST)
-    }
-
-    fn outstanding(&self) -> usize {
-        self.live.outstanding() + self.backfill.outstanding()
     }
 
     fn lane(&mut self, traffic: Traffic) -> &mut Lane {
@@ -143,9 +159,23 @@ impl Driver {
             any |= self.read_from(Place::Deferred, now);
             any = any || self.read_from(Place::Queue(Traffic::Backfill), now);
         }
-        // What there is no room for now, or cannot be read, may be the culprit.
-        if PLACES.into_iter().all(|place| self.may_read(place, now)) {
-            self.careful = 0;
+        // Where nothing is left there is no culprit; what there is no room for now, or cannot be read, may
+        // still be one.
+        for place in PLACES {
+            if self.may_read(place, now) {
+                self.feed.spot_mut(place).alone = 0;
+            }
+        }
+    }
+
+    /// When there is something to read although nothing has happened. What makes room is a message.
+    pub(super) fn next_read(&self, now: Time) -> Time {
+        if self.may_read(Place::Deferred, now) {
+            self.feed.look_at
+        } else if self.feed.backfill_rests(now) {
+            self.feed.rests_until
+        } else {
+            Time::NEVER
         }
     }
 
@@ -162,7 +192,7 @@ impl Driver {
     }
 
     fn next_of(&mut self, place: Place, now: Time) -> Result<Vec<Stored>, JournalError> {
-        let max = if self.careful > 0 { 1 } else { CHUNK };
+        let max = if self.feed.spot(place).alone > 0 { 1 } else { CHUNK };
         let (journal, lane) = (&self.relay.journal, self.feed.lane(lane_of(place)));
         if let Some(kept) = lane.kept.take() {
             return Ok(kept);
@@ -195,7 +225,9 @@ impl Driver {
         let (live, backfill) = (self.feed.live.outstanding(), self.feed.backfill.outstanding());
         let (outstanding, jobs) = match traffic {
             Traffic::Backfill if self.feed.backfill_rests(now) => return false,
-            _ if self.careful > 0 || self.feed.noted => (live + backfill, 1),
+            // A live event that is tried alone is the only one of all.
+            _ if self.feed.is_careful(Traffic::Live) => (live + backfill, 1),
+            Traffic::Backfill if self.feed.is_careful(Traffic::Backfill) => (backfill, 1),
             Traffic::Live => (live, self.most_jobs),
             Traffic::Backfill if self.feed.live_is_there(now) => (backfill, 1),
             Traffic::Backfill => (backfill, self.most_jobs / 2),
@@ -224,8 +256,8 @@ impl Driver {
             return Ok(false);
         }
         let traffic = lane_of(place);
-        if self.careful > 0 {
-            match self.goes_on_alone(&events) {
+        if self.feed.spot(place).alone > 0 {
+            match self.goes_on_alone(place, &events) {
                 Ok(true) => {}
                 Ok(false) => return Ok(true),
                 Err(error) => {
@@ -249,16 +281,16 @@ impl Driver {
 
     /// Notes that an event is tried alone; answers whether it is to be, or is the one that brought the
     /// process down again and again.
-    fn goes_on_alone(&mut self, events: &[Stored]) -> Result<bool, JournalError> {
+    fn goes_on_alone(&mut self, place: Place, events: &[Stored]) -> Result<bool, JournalError> {
         let seq = events.first().map(|event| event.seq);
         self.relay.journal.note_trying(seq)?;
-        self.feed.noted = true;
+        self.feed.noted = Some(lane_of(place));
         let is_suspect = seq.is_some() && seq == self.suspect;
         if is_suspect {
             self.bury(events)?;
             self.suspect = None;
         }
-        self.careful -= 1;
+        self.feed.spot_mut(place).alone -= 1;
         Ok(!is_suspect)
     }
 
@@ -286,11 +318,11 @@ impl Driver {
     /// What it survived is not to be blamed when somebody kills the process now. A note that cannot be
     /// taken back is taken back later.
     fn take_note_back(&mut self) {
-        if self.feed.noted
-            && self.feed.outstanding() == 0
+        if let Some(traffic) = self.feed.noted
+            && self.feed.lane(traffic).outstanding() == 0
             && self.relay.journal.note_trying(None).is_ok()
         {
-            self.feed.noted = false;
+            self.feed.noted = None;
         }
     }
 

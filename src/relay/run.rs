@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::core::{Commit, Core};
 use super::ledger::Report;
-use super::reading::Feed;
+use super::reading::{CHUNK, Feed};
 use super::scripts::{self, Done, Job, Workshop};
 use super::tap::Tap;
 use crate::clock::{Clock, Time};
@@ -36,8 +36,6 @@ const COMMITS: usize = 2;
 /// An event is to blame when the process went down with it so often in a row: once may be a power
 /// cut.
 const CRASHES: u32 = 2;
-/// After an unclean stop, so many events are prepared one at a time.
-const CAREFUL: usize = 256;
 /// How long what is on its way may take when Segue stops.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// How often the loop looks around when nothing happens.
@@ -183,19 +181,21 @@ impl Relay {
             self.clock.now(),
         )?;
         let opened = self.journal.opened();
-        let careful = if opened.clean || opened.pending.total() == 0 { 0 } else { CAREFUL };
         let CourierConfig { concurrency, room, .. } = self.courier;
         let most_unsettled = concurrency.saturating_mul(room.items * 2).min(IN_MEMORY);
+        let mut feed = Feed::default();
+        if !opened.clean && opened.pending.total() > 0 {
+            feed.be_careful(most_unsettled + most_jobs * CHUNK);
+        }
         Ok(Driver {
             relay: self,
             core,
             runtime,
             inbox,
             jobs: Some(jobs),
-            feed: Feed::default(),
+            feed,
             most_jobs,
             most_unsettled,
-            careful,
             suspect: opened.trying.filter(|_| opened.tried >= CRASHES),
             failed_commits: BTreeMap::new(),
             in_flight: 0,
@@ -212,7 +212,6 @@ pub(super) struct Driver {
     pub(super) feed: Feed,
     pub(super) most_jobs: usize,
     pub(super) most_unsettled: usize,
-    pub(super) careful: usize,
     /// The event that brought the process down again and again.
     pub(super) suspect: Option<Seq>,
     failed_commits: BTreeMap<u64, Commit>,
@@ -258,7 +257,7 @@ impl Driver {
 
     /// How long nothing needs to be done unless something happens.
     fn next_look(&self, now: Time) -> Duration {
-        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.feed.next_look(now));
+        let due = self.core.next_due(now).unwrap_or(Time::NEVER).min(self.next_read(now));
         due.since(now).clamp(Duration::from_millis(1), HEARTBEAT)
     }
 

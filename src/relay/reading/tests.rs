@@ -113,7 +113,7 @@ fn after_a_crash_each_event_is_tried_alone_though_a_backfill_rests_beside_live_t
         ],
         ..ForgetfulJournal::default()
     });
-    reading.driver.careful = 100;
+    reading.driver.feed.be_careful(100);
     for seq in 1..=4 {
         let jobs = reading.read();
         assert_eq!(seqs(&jobs), [seq]);
@@ -127,7 +127,43 @@ fn after_a_crash_each_event_is_tried_alone_though_a_backfill_rests_beside_live_t
         reading.advance(LONGEST_REST);
     }
     assert!(reading.read().is_empty());
-    assert_eq!(reading.driver.careful, 0, "everything was tried");
+    assert!(!reading.driver.feed.is_careful(Traffic::Backfill), "everything was tried");
+}
+
+#[test]
+fn after_a_crash_a_backlog_of_live_events_hides_no_culprit_behind_it() {
+    let live = (1..=600).map(|seq| stored(seq, LIVE));
+    let backfill = (601..=603).map(|seq| stored(seq, BACKFILL));
+    let mut reading = Reading::from(ForgetfulJournal {
+        queued: live.chain(backfill).collect(),
+        ..ForgetfulJournal::default()
+    });
+    reading.driver.feed.be_careful(500);
+    let mut alone = Vec::new();
+    let mut read = 0;
+    while read < 603 {
+        reading.advance(LONGEST_REST);
+        for job in reading.read() {
+            read += job.events.len();
+            let noted = *reading.journal.tries.lock().unwrap();
+            if let ([one], Some(noted)) = (&job.events[..], noted) {
+                assert_eq!(one.seq, noted);
+                alone.push(noted.0);
+            }
+            reading.prepare(job);
+        }
+    }
+    let expected: Vec<u64> = (1..=500).chain(601..=603).collect();
+    assert_eq!(alone, expected, "those that may have been in memory, of each class");
+}
+
+#[test]
+fn while_there_is_no_room_nothing_is_looked_for() {
+    let mut reading = Reading::from(ForgetfulJournal::default());
+    assert!(reading.driver.next_read(reading.clock.now()) <= reading.clock.now());
+    reading.driver.most_unsettled = 0;
+    assert!(reading.read().is_empty());
+    assert_eq!(reading.driver.next_read(reading.clock.now()), Time::NEVER);
 }
 
 #[test]
