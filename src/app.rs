@@ -22,7 +22,7 @@ use crate::fixture::suite;
 use crate::ingest::Intake;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
 use crate::journal::{Journal, JournalError};
-use crate::relay::{self, Found, Purge, Relay};
+use crate::relay::{self, Purge, Relay};
 use crate::server::{Server, StopHandle};
 use crate::transform::Bundle;
 use crate::transform::reload::{self, Check, Reloaded, Reloader, Start, Watching};
@@ -392,26 +392,14 @@ async fn forget_people(
     relay: &relay::Contact,
     now: Time,
 ) -> Purge {
-    let fresh = Purge::new(Arc::clone(journal));
+    let (fresh, relay) = (Purge::new(Arc::clone(journal)), relay.clone());
     let step = tokio::task::spawn_blocking(move || {
-        let found = purge.step(now);
-        (purge, found)
+        let done = purge.step(now, |seqs| relay.forgotten(seqs));
+        (purge, done)
     });
-    let Ok((mut purge, found)) = step.await else { return fresh };
-    let forgotten = match found {
-        Ok(Found { changes, out_of_line }) => {
-            let committed = journal.commit(changes.into()).await;
-            match committed {
-                Ok(Ok(())) => relay.forgotten(out_of_line),
-                _ => journal.give_back(&out_of_line),
-            }
-            committed
-        }
-        Err(error) => Ok(Err(error)),
-    };
-    if let Ok(Err(error)) = forgotten {
+    let Ok((purge, done)) = step.await else { return fresh };
+    if let Err(error) = done {
         tracing::warn!(%error, "a deleted person could not be forgotten here; trying again");
-        purge.start_again();
     }
     purge
 }

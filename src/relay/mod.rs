@@ -22,7 +22,7 @@ mod tap;
 
 pub use self::core::{Commit, Core};
 pub use ledger::{Decided, Report};
-pub use purge::{Found, Purge};
+pub use purge::Purge;
 pub use run::{Contact, Handle, Relay, Status};
 pub use sighting::{Sighting, hashed};
 pub use tap::{Heard, Listener, Passed, Tap};

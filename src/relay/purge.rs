@@ -15,7 +15,7 @@ use crate::clock::Time;
 use crate::identity::{Departure, Facts, mentioned};
 use crate::journal::{
     Change, DeadFilter, Forget, Gone, Journal, JournalError, Place, RecordedFilter, Seq,
-    Settlement, TrailEntry, Waiting, Why,
+    Settlement, Stored, TrailEntry, Why,
 };
 use crate::outcome::{DropReason, Outcome};
 use crate::pipeline::{Leaving, Origin, REMEMBERS_GONE};
@@ -23,16 +23,6 @@ use crate::spec::RawCall;
 
 /// How many rows are looked at in one step.
 const ROWS: usize = 2000;
-
-/// What a step has found.
-#[derive(Default)]
-pub struct Found {
-    /// What is to be committed.
-    pub changes: Vec<Change>,
-    /// The events out of line that end by it. They are taken: when that is written down, [`super::Core`]
-    /// is told, and if it cannot be, they are given back.
-    pub out_of_line: Vec<Seq>,
-}
 
 /// A search that goes on from step to step.
 pub struct Purge {
@@ -60,61 +50,42 @@ impl Purge {
         Self { journal, pass: None }
     }
 
-    /// Looks at some rows; the changes that forget what was found are to be committed before the next
-    /// step. Nothing to do costs next to nothing.
+    /// Looks at some rows and forgets what it found there; `ended` learns which events out of line have
+    /// ended by that. Waits for the disk. Nothing to do costs next to nothing.
     ///
     /// # Errors
-    /// When the journal cannot be read; the search begins again.
-    pub fn step(&mut self, now: Time) -> Result<Found, JournalError> {
+    /// When the journal cannot be read or written; the search begins again.
+    pub fn step(&mut self, now: Time, ended: impl FnOnce(Vec<Seq>)) -> Result<(), JournalError> {
         let pass = match self.pass.take() {
             Some(pass) => pass,
             None => match self.wanted()? {
-                wanted if wanted.is_empty() => return Ok(Found::default()),
+                wanted if wanted.is_empty() => return Ok(()),
                 wanted => Pass { wanted, place: Shelf::Waiting(None) },
             },
         };
         let mut facts = Facts::new(Arc::clone(&self.journal));
-        let mut search = Search { wanted: &pass.wanted, facts: &mut facts, now, found: Vec::new() };
-        let mut out_of_line = Vec::new();
-        let next = match pass.place {
-            Shelf::Waiting(after) => {
-                let rows = self.journal.waiting(Place::Deferred, after, ROWS)?;
-                let last = rows.last().map(|row| row.event.seq);
-                rows.into_iter().try_for_each(|row| search.waiting(row))?;
-                out_of_line = search.take(self.journal.as_ref());
-                Some(last.map_or(Shelf::Dead(None), |last| Shelf::Waiting(Some(last))))
-            }
-            Shelf::Dead(after) => {
-                let rows = self.journal.dead(&DeadFilter::default(), after, ROWS)?;
-                let last = rows.last().map(|row| row.seq);
-                for row in rows {
-                    search.look(row.call, Forget::Dead(row.seq))?;
-                }
-                Some(last.map_or(Shelf::Recorded(None), |last| Shelf::Dead(Some(last))))
-            }
-            Shelf::Recorded(after) => {
-                let rows = self.journal.recorded(&RecordedFilter::default(), after, ROWS)?;
-                let last = rows.last().map(|row| row.number);
-                for row in rows {
-                    search.look(row.call, Forget::Recorded(row.number))?;
-                }
-                last.map(|last| Shelf::Recorded(Some(last)))
-            }
-        };
-        let mut changes = search.found;
-        match next {
-            Some(place) => self.pass = Some(Pass { place, ..pass }),
-            None => {
-                let everybody = pass.wanted.into_values().map(Forget::Searched);
+        let (wanted, facts) = (&pass.wanted, &mut facts);
+        let (found, taken) = (Vec::new(), Vec::new());
+        let mut search =
+            Search { journal: self.journal.as_ref(), wanted, facts, now, found, taken };
+        let next = search.look_at(pass.place);
+        let Search { found: mut changes, taken, .. } = search;
+        let done = next.and_then(|next| {
+            if next.is_none() {
+                let everybody = pass.wanted.values().cloned().map(Forget::Searched);
                 changes.extend(everybody.map(Change::Forget));
             }
+            let closed = |_| JournalError::Failed("it was closed".into());
+            self.journal.commit(changes.into()).blocking_recv().map_err(closed)??;
+            Ok(next)
+        });
+        // What has ended is there no more.
+        self.journal.give_back(&taken);
+        self.pass = done?.map(|place| Pass { place, ..pass });
+        if !taken.is_empty() {
+            ended(taken);
         }
-        Ok(Found { changes, out_of_line })
-    }
-
-    /// Begins again: what was found last could not be forgotten.
-    pub fn start_again(&mut self) {
-        self.pass = None;
+        Ok(())
     }
 
     fn wanted(&self) -> Result<BTreeMap<String, Gone>, JournalError> {
@@ -146,13 +117,44 @@ pub(super) fn tombstones(
 }
 
 struct Search<'a> {
+    journal: &'a dyn Journal,
     wanted: &'a BTreeMap<String, Gone>,
     facts: &'a mut Facts,
     now: Time,
     found: Vec<Change>,
+    /// The events out of line that end.
+    taken: Vec<Seq>,
 }
 
 impl Search<'_> {
+    /// Looks at the rows behind a place; answers where it goes on.
+    fn look_at(&mut self, place: Shelf) -> Result<Option<Shelf>, JournalError> {
+        Ok(match place {
+            Shelf::Waiting(after) => {
+                let rows = self.journal.waiting(Place::Deferred, after, ROWS)?;
+                let last = rows.last().map(|row| row.event.seq);
+                rows.into_iter().try_for_each(|row| self.waiting(row.event))?;
+                Some(last.map_or(Shelf::Dead(None), |last| Shelf::Waiting(Some(last))))
+            }
+            Shelf::Dead(after) => {
+                let rows = self.journal.dead(&DeadFilter::default(), after, ROWS)?;
+                let last = rows.last().map(|row| row.seq);
+                for row in rows {
+                    self.look(row.call, Forget::Dead(row.seq))?;
+                }
+                Some(last.map_or(Shelf::Recorded(None), |last| Shelf::Dead(Some(last))))
+            }
+            Shelf::Recorded(after) => {
+                let rows = self.journal.recorded(&RecordedFilter::default(), after, ROWS)?;
+                let last = rows.last().map(|row| row.number);
+                for row in rows {
+                    self.look(row.call, Forget::Recorded(row.number))?;
+                }
+                last.map(|last| Shelf::Recorded(Some(last)))
+            }
+        })
+    }
+
     /// A damaged record names nobody: it goes when its time is over.
     fn look(&mut self, call: Result<RawCall, String>, forget: Forget) -> Result<(), JournalError> {
         if let Ok(mut call) = call
@@ -164,11 +166,11 @@ impl Search<'_> {
     }
 
     /// An event out of line ends here. One that is tried again holds up others of its person, and
-    /// ends in its turn.
-    fn waiting(&mut self, row: Waiting) -> Result<(), JournalError> {
-        let event = row.event;
+    /// ends in its turn; so does one that somebody has taken up again meanwhile.
+    fn waiting(&mut self, event: Stored) -> Result<(), JournalError> {
+        let seq = event.seq;
         let Ok(mut call) = event.call else { return Ok(()) };
-        if event.why == Some(Why::Retry) || !self.concerns(&mut call)? {
+        if event.why == Some(Why::Retry) || !self.concerns(&mut call)? || !self.take(seq)? {
             return Ok(());
         }
         let origin = Origin::of(&call.arrival);
@@ -181,22 +183,28 @@ impl Search<'_> {
             reason: outcome.reason().into(),
             ..TrailEntry::default()
         };
-        let (seq, place) = (event.seq, Place::Deferred);
+        let place = Place::Deferred;
         let end = Settlement { seq, place, outcome, done: Vec::new(), facts: Vec::new(), trail };
         self.found.push(Change::Settle(end));
+        self.taken.push(seq);
         Ok(())
     }
 
-    /// Takes the events that are to end, and leaves out those that somebody has taken up again meanwhile:
-    /// they end by themselves.
-    fn take(&mut self, journal: &dyn Journal) -> Vec<Seq> {
-        let seq = |change: &Change| match change {
-            Change::Settle(end) => Some(end.seq),
-            _ => None,
-        };
-        let taken = journal.take(self.found.iter().filter_map(seq).collect());
-        self.found.retain(|change| seq(change).is_none_or(|seq| taken.contains(&seq)));
-        taken
+    /// Takes an event, if it is still where it was seen.
+    fn take(&self, seq: Seq) -> Result<bool, JournalError> {
+        if self.journal.take(vec![seq]).is_empty() {
+            return Ok(false);
+        }
+        let before = Seq(seq.0.saturating_sub(1));
+        let row = self.journal.waiting(Place::Deferred, Some(before), 1);
+        let is_there = row.map(|rows| {
+            rows.first()
+                .is_some_and(|row| row.event.seq == seq && row.event.why != Some(Why::Retry))
+        });
+        if !matches!(is_there, Ok(true)) {
+            self.journal.give_back(&[seq]);
+        }
+        is_there
     }
 
     fn concerns(&mut self, call: &mut RawCall) -> Result<bool, JournalError> {

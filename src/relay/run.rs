@@ -107,9 +107,7 @@ impl Contact {
 
     /// Tells it that these events out of line have ended without it.
     pub fn forgotten(&self, seqs: Vec<Seq>) {
-        if !seqs.is_empty() {
-            drop(self.inbox.send(Message::Forgotten(seqs)));
-        }
+        drop(self.inbox.send(Message::Forgotten(seqs)));
     }
 }
 
