@@ -25,6 +25,8 @@ const STACK: usize = 16 << 20;
 const STRAGGLERS: (u32, Duration) = (15, Duration::from_secs(1));
 /// More than any journal holds.
 const ALL: usize = 1 << 40;
+/// So many of each kind of failure are sent again before whoever went back gets an answer; the rest follows.
+const AT_ONCE: usize = 1000;
 
 /// What is wanted of the scripts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -73,7 +75,11 @@ impl Admin {
             Reloaded::Swapped { from, to } if wanted.back => {
                 counter!(RELOADS, "result" => "back").increment(1);
                 tracing::warn!(%from, %to, "an operator went back to the scripts before");
-                redriven = self.send_again(from)?;
+                // They are in force whatever becomes of this: the thread tries it again.
+                redriven = self.send_again(from, AT_ONCE).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what failed under withdrawn scripts waits to be sent again");
+                    0
+                });
                 let (admin, from) = (Arc::downgrade(self), from.clone());
                 // Without the thread the stragglers wait for a redrive by hand.
                 let _ = std::thread::Builder::new()
@@ -108,8 +114,9 @@ impl Admin {
         ended.map_err(|_| AdminError::Unfinished)?.map_err(AdminError::NoWayBack)
     }
 
-    /// Sends what failed under withdrawn scripts on its way again; answers how much that was. Blocks.
-    fn send_again(&self, bundle: &str) -> Result<u64, AdminError> {
+    /// Sends up to `most` of what failed under withdrawn scripts on its way again; answers how much that was.
+    /// Blocks.
+    fn send_again(&self, bundle: &str, most: usize) -> Result<u64, AdminError> {
         let mut redriven = 0;
         for code in [DeadCode::ScriptFailed, DeadCode::ScriptResult] {
             let filter = DeadFilter {
@@ -117,7 +124,7 @@ impl Admin {
                 bundle: Some(bundle.to_owned()),
                 ..DeadFilter::default()
             };
-            let reply = self.journal.redrive(&filter, ALL).blocking_recv();
+            let reply = self.journal.redrive(&filter, most).blocking_recv();
             redriven += reply.map_err(|_| AdminError::Unfinished)??;
             self.watch.redriven(bundle, code);
         }
@@ -180,7 +187,7 @@ fn send_stragglers(admin: &Weak<Admin>, bundle: &str) {
     let (rounds, every) = STRAGGLERS;
     for _ in 0..rounds {
         let Some(running) = admin.upgrade() else { return };
-        if let Err(error) = running.send_again(bundle) {
+        if let Err(error) = running.send_again(bundle, ALL) {
             tracing::warn!(%error, "what failed under withdrawn scripts could not be sent again");
         }
         drop(running);

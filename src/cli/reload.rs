@@ -54,7 +54,8 @@ pub(super) fn execute(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<
         let (before, redriven) = (&scripts.before, scripts.redriven);
         writeln!(
             out,
-            "{before} is withdrawn; {redriven} events that failed under it are sent again."
+            "{before} is withdrawn; {redriven} events that failed under it are sent again so far, and \
+             others as they fail."
         )?;
     }
     Ok(ExitCode::SUCCESS)

@@ -45,7 +45,8 @@ pub enum JournalError {
     /// copies.
     #[error("the journal takes no more events: {0}")]
     Full(String),
-    /// Reading or writing failed; nothing of the request took effect.
+    /// Reading or writing failed. Nothing of it took effect, but that a large batch may be stored in part: sent
+    /// again, that part is copies.
     #[error("the journal failed: {0}")]
     Failed(String),
     /// The file belongs to a newer version of Segue.
@@ -482,12 +483,12 @@ pub trait Journal: Send + Sync {
     ) -> Result<Vec<Stored>, JournalError>;
 
     /// Takes up to `max` deferred events that are due at `now`, earliest due first and in the order of
-    /// acceptance among equals. An event that was taken is not given again before it was settled or
-    /// deferred anew.
+    /// acceptance among equals. An event that was taken is not given again before it was settled,
+    /// deferred anew or given back.
     fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError>;
 
-    /// Takes deferred events that are not due, so that nobody else does; answers those that were not
-    /// taken yet.
+    /// Takes deferred events, due or not, so that nobody else does; answers those that were not taken yet.
+    /// Whether they are there is not looked at.
     fn take(&self, seqs: Vec<Seq>) -> Vec<Seq>;
 
     /// Gives back what was taken and neither settled nor deferred anew.

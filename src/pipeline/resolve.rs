@@ -35,7 +35,7 @@ pub fn facts_about(config: &Config, part: &Part) -> Vec<FactKey> {
 /// held.
 ///
 /// # Errors
-/// When the journal cannot be read; nothing was taught then.
+/// When the journal cannot be read; what was taught until then is to be undone ([`Facts::end`]).
 pub fn resolve(
     config: &Config,
     part: &Part,

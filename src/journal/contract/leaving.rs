@@ -250,6 +250,22 @@ fn a_large_redrive_stops_at_its_limit() {
 }
 
 #[test]
+fn a_redrive_finds_the_one_that_is_meant_behind_thousands_of_others() {
+    for engine in engines() {
+        let journal = engine.open();
+        let seqs = accept(&journal, 0..2500);
+        let code = |seq| if seq == seqs[2400] { DeadCode::Rejected } else { DeadCode::Expired };
+        let changes = seqs.iter().map(|seq| Change::Settle(settlement(*seq, died(code(*seq)))));
+        done(journal.commit(changes.collect::<Vec<_>>().into()));
+        let rejected = DeadFilter { code: Some(DeadCode::Rejected), ..DeadFilter::default() };
+        assert_eq!(done(journal.redrive(&rejected, 9)), 1);
+        let one = DeadFilter { seq: Some(seqs[2300]), ..DeadFilter::default() };
+        assert_eq!(done(journal.redrive(&one, 9)), 1);
+        assert_eq!(queued(&journal, Traffic::Live), [2400, 2300]);
+    }
+}
+
+#[test]
 fn what_dies_again_during_a_redrive_is_not_redriven_by_it() {
     for engine in engines() {
         let journal = Arc::new(engine.open());

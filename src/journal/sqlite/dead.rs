@@ -6,7 +6,7 @@
 use rusqlite::{Connection, Row, ToSql};
 
 use super::draft::Draft;
-use super::queues::{PAGE_BYTES, number, seq_of};
+use super::queues::{LAST, PAGE_BYTES, Page, number, seq_of};
 use super::record::found;
 use super::trouble::Trouble;
 use super::{DeadFilter, DeadRow, Place, Seq, Settlement};
@@ -14,8 +14,12 @@ use crate::clock::Time;
 use crate::outcome::{DeadCode, DeadLetter, Stage};
 use crate::spec::Traffic;
 
-/// Conditions of a [`DeadFilter`]; parameters 1 to 7 are those of [`parameters`].
-const MATCHES: &str = "seq > ?1 AND (?2 IS NULL OR seq = ?2) AND (?3 IS NULL OR code = ?3)
+/// So many letters a redrive looks at in one transaction, however few of them it moves: others wait for it.
+const LOOKS: i64 = 1000;
+
+/// Conditions of a [`DeadFilter`]; parameters 1 to 8 are those of [`parameters`].
+const MATCHES: &str =
+    "seq > ?1 AND seq <= ?8 AND (?2 IS NULL OR seq = ?2) AND (?3 IS NULL OR code = ?3)
     AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR bundle = ?5)
     AND (?6 IS NULL OR died >= ?6) AND (?7 IS NULL OR died < ?7)";
 
@@ -62,31 +66,32 @@ pub(super) fn forget(connection: &Connection, seq: Seq) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Lists dead letters behind `after`.
+/// Lists dead letters behind `after` and up to `upto`.
 pub(super) fn list(
     connection: &Connection,
     filter: &DeadFilter,
-    after: Seq,
+    place: (Seq, Seq),
     max: usize,
-) -> Result<Vec<DeadRow>, Trouble> {
+) -> Result<Page<DeadRow>, Trouble> {
     let sql = format!(
         "SELECT seq, died, letter, bundle, crc, envelope, body FROM dead
          WHERE {MATCHES} ORDER BY seq"
     );
     let mut select = connection.prepare_cached(&sql)?;
-    let parameters = parameters(filter, after);
+    let parameters = parameters(filter, place);
     let mut rows = select.query(&parameters.each_ref().map(AsRef::as_ref)[..])?;
-    let mut letters = Vec::new();
+    let mut page = Page { rows: Vec::new(), complete: false, strays: 0 };
     let mut size = 0;
-    while letters.len() < max
-        && size < PAGE_BYTES
-        && let Some(row) = rows.next()?
-    {
+    while page.rows.len() < max && size < PAGE_BYTES {
+        let Some(row) = rows.next()? else {
+            page.complete = true;
+            break;
+        };
         let (letter, bytes) = read(row)?;
         size += bytes;
-        letters.push(letter);
+        page.rows.push(letter);
     }
-    Ok(letters)
+    Ok(page)
 }
 
 /// Puts up to `max` dead letters behind `after` and up to `upto` back into their queues. Damaged ones stay.
@@ -98,11 +103,20 @@ pub(super) fn redrive(
     max: usize,
     draft: &mut Draft,
 ) -> Result<(u64, Option<Seq>), Trouble> {
-    let mut letters = list(connection, filter, after, max)?;
-    letters.retain(|letter| upto.is_none_or(|upto| letter.seq <= upto));
-    let last = letters.last().map(|letter| letter.seq);
+    let upto = upto.unwrap_or(LAST);
+    let end: Option<i64> = connection
+        .prepare_cached(
+            "SELECT max(seq) FROM
+             (SELECT seq FROM dead WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)",
+        )?
+        .query_row((number(after), number(upto), LOOKS), |row| row.get(0))?;
+    let Some(end) = end.and_then(|end| u64::try_from(end).ok()).map(Seq) else {
+        return Ok((0, None));
+    };
+    let page = list(connection, filter, (after, end), max)?;
+    let last = page.rows.last().map(|letter| letter.seq).filter(|_| !page.complete);
     let mut count = 0;
-    for letter in letters {
+    for letter in page.rows {
         let Ok(call) = &letter.call else { continue };
         let arrival = &call.arrival;
         let traffic = arrival.traffic();
@@ -113,7 +127,7 @@ pub(super) fn redrive(
         draft.tally.add(&arrival.source, arrival.label(), "redriven", letter.letter.code.as_str());
         count += 1;
     }
-    Ok((count, last))
+    Ok((count, Some(last.unwrap_or(end)).filter(|last| *last < upto)))
 }
 
 fn move_back(
@@ -149,7 +163,7 @@ fn read(row: &Row<'_>) -> Result<(DeadRow, usize), rusqlite::Error> {
     Ok((DeadRow { seq, at, letter, bundle: row.get(3)?, call: found.call }, found.size))
 }
 
-fn parameters(filter: &DeadFilter, after: Seq) -> [Box<dyn ToSql>; 7] {
+fn parameters(filter: &DeadFilter, (after, upto): (Seq, Seq)) -> [Box<dyn ToSql>; 8] {
     [
         Box::new(number(after)),
         Box::new(filter.seq.map(number)),
@@ -158,5 +172,6 @@ fn parameters(filter: &DeadFilter, after: Seq) -> [Box<dyn ToSql>; 7] {
         Box::new(filter.bundle.clone()),
         Box::new(filter.since.map(|at| at.millis())),
         Box::new(filter.until.map(|at| at.millis())),
+        Box::new(number(upto)),
     ]
 }

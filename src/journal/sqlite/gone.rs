@@ -1,7 +1,7 @@
 //! People who were deleted or suppressed: remembered for a while, so that nothing of them that comes
 //! later, or lies here still, brings them back.
 //!
-//! Not here: what lies here of them ([`crate::identity`]'s purge finds it).
+//! Not here: what lies here of them ([`crate::relay`]'s purge finds it).
 
 use rusqlite::Connection;
 

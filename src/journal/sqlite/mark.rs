@@ -91,11 +91,12 @@ impl Mark {
 
     /// Lets it survive the machine.
     pub(super) fn sync(&mut self) {
-        if std::mem::take(&mut self.is_new)
-            && let Some(file) = &self.file
-            && let Err(error) = file.sync_data()
-        {
-            tracing::debug!(%error, "journal: the note of how far it has come is not synced");
+        let Some(file) = self.file.as_ref().filter(|_| self.is_new) else { return };
+        match file.sync_data() {
+            Ok(()) => self.is_new = false,
+            Err(error) => {
+                tracing::debug!(%error, "journal: the note of how far it has come is not synced");
+            }
         }
     }
 }

@@ -314,7 +314,9 @@ impl Journal for SqliteJournal {
         max: usize,
     ) -> Result<Vec<DeadRow>, JournalError> {
         let after = after.unwrap_or(Seq(0));
-        with(&self.shared.asking, |connection| dead::list(connection, filter, after, max))
+        with(&self.shared.asking, |connection| {
+            Ok(dead::list(connection, filter, (after, queues::LAST), max)?.rows)
+        })
     }
 
     fn recorded(
@@ -349,7 +351,8 @@ impl Journal for SqliteJournal {
     fn redrive(&self, filter: &DeadFilter, max: usize) -> Reply<u64> {
         let filter = filter.clone();
         self.ask(|reply| {
-            let (after, upto) = (Seq(0), None);
+            let after = filter.seq.map_or(Seq(0), |seq| Seq(seq.0.saturating_sub(1)));
+            let upto = filter.seq;
             Request::Redrive(Redrive { filter, after, upto, left: max, moved: 0, reply })
         })
     }

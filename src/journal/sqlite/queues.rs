@@ -19,6 +19,9 @@ use crate::spec::Traffic;
 /// About this many bytes are read at once; one event is always read, whatever its size.
 pub(super) const PAGE_BYTES: usize = 8 << 20;
 
+/// The last place in the order that there can be.
+pub(super) const LAST: Seq = Seq(i64::MAX.cast_unsigned());
+
 /// Rows as far as they were read.
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
@@ -142,7 +145,7 @@ pub(super) fn waiting(
     max: usize,
 ) -> Result<Vec<Waiting>, Trouble> {
     if let Place::Queue(traffic) = place {
-        let page = read(connection, traffic, (after, Seq(i64::MAX.cast_unsigned())), max)?;
+        let page = read(connection, traffic, (after, LAST), max)?;
         let shown = |event| Waiting { event, due: None, status: None, error: None };
         return Ok(page.rows.into_iter().map(shown).collect());
     }

@@ -70,7 +70,8 @@ pub(super) enum Request {
 pub(super) struct Redrive {
     pub(super) filter: DeadFilter,
     pub(super) after: Seq,
-    /// The last letter that was there when it began: what dies again meanwhile is not sent round and round.
+    /// The last event that was accepted when it began: what dies again is behind it, and is not sent round and
+    /// round.
     pub(super) upto: Option<Seq>,
     pub(super) left: usize,
     pub(super) moved: u64,
@@ -99,7 +100,7 @@ impl Request {
         }
     }
 
-    /// Whether it brings nothing but what happened long ago: events of a backfill, dead letters.
+    /// Whether it brings nothing but what can wait: events of a backfill, dead letters.
     pub(super) fn is_old(&self) -> bool {
         match self {
             Self::Accept { room, .. } => room.traffic == Traffic::Backfill,
