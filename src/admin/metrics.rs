@@ -205,6 +205,11 @@ fn journal(picture: &Picture) {
         "Age of the oldest event in the queues, since it was accepted; 0 when none waits."
     );
     gauge!("segue_oldest_pending_age_seconds").set(picture.oldest_pending_age().as_secs_f64());
+    describe_gauge!(
+        "segue_oldest_retry_age_seconds",
+        "Age of the oldest event that is tried again, since it was accepted; 0 when there is none."
+    );
+    gauge!("segue_oldest_retry_age_seconds").set(picture.oldest_retry_age().as_secs_f64());
     describe_gauge!("segue_journal_bytes", "Size of the journal's files.");
     gauge!("segue_journal_bytes").set(float(journal.size_bytes));
     describe_gauge!("segue_journal_full", "1 while no events are taken.");
@@ -375,6 +380,7 @@ mod tests {
                 size_bytes: 4096,
                 disk_free_bytes: Some(1 << 40),
                 oldest_pending: Some(Time::from_millis(97_500)),
+                oldest_retry: Some(Time::from_millis(40_000)),
                 ..JournalHealth::default()
             },
             relay: Some(Status { unsettled: 7, standing, clock_ahead: Some(-1500) }),
@@ -397,6 +403,7 @@ mod tests {
             ("parked", r#"segue_events_pending{state="parked"}"#, "1"),
             ("zero is said too", r#"segue_events_pending{state="retry"}"#, "0"),
             ("age", "segue_oldest_pending_age_seconds", "2.5"),
+            ("out of line", "segue_oldest_retry_age_seconds", "60"),
             ("size", "segue_journal_bytes", "4096"),
             ("room", "segue_disk_free_bytes", "1099511627776"),
             ("nothing is missing", "segue_journal_missing_events", "0"),

@@ -50,6 +50,11 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// How long ago the oldest event that is tried again was accepted.
+    pub fn oldest_retry_age(&self) -> Duration {
+        self.journal.oldest_retry.map(|at| self.at.since(at)).unwrap_or_default()
+    }
+
     /// How long ago the oldest event in the queues was accepted.
     pub fn oldest_pending_age(&self) -> Duration {
         self.journal.oldest_pending.map(|at| self.at.since(at)).unwrap_or_default()

@@ -28,6 +28,9 @@ pub struct Status {
     pub pending: Pending,
     /// Age of the oldest event in the queues, in seconds.
     pub oldest_pending_seconds: u64,
+    /// Age of the oldest event that is out of line to be tried again, in seconds.
+    #[serde(default)]
+    pub oldest_retry_seconds: u64,
     /// What delivery is doing; `None`: the relay does not answer.
     pub delivery: Option<Delivery>,
     /// The scripts in force.
@@ -64,6 +67,12 @@ pub struct Delivery {
     pub operations: u64,
     /// Requests without an answer yet.
     pub in_flight: u64,
+    /// How many there may be now: fewer than configured after failures.
+    #[serde(default)]
+    pub slots: u64,
+    /// Until when nothing is sent because Customer.io asked for patience.
+    #[serde(default)]
+    pub held_until: Option<String>,
     /// Since when nothing is sent because the credentials are refused.
     pub paused_since: Option<String>,
     /// The status with which they are refused.
@@ -124,6 +133,7 @@ impl Admin {
             events: Counts::of(picture),
             pending: picture.pending,
             oldest_pending_seconds: picture.oldest_pending_age().as_secs(),
+            oldest_retry_seconds: picture.oldest_retry_age().as_secs(),
             delivery: Delivery::of(picture, config.customerio.rate),
             scripts: Scripts {
                 bundle: picture.bundle.clone(),
@@ -174,6 +184,8 @@ impl Delivery {
             events_in_memory: count(relay.unsettled),
             operations: count(standing.items),
             in_flight: count(standing.in_flight),
+            slots: count(standing.slots),
+            held_until: standing.held_until.map(|until| until.to_string()),
             paused_since: standing.paused.map(|(since, _)| since.to_string()),
             paused_by: standing.paused.map(|(_, status)| status),
             breaker_open: standing.breaker_open,

@@ -72,7 +72,13 @@ fn printed(status: &Status) -> String {
     lines.extend([
         ("events", so_far),
         ("waiting", waiting),
-        ("oldest", format!("{} s in the queue", status.oldest_pending_seconds)),
+        (
+            "oldest",
+            format!(
+                "{} s in the queue, {} s out of line to be tried again",
+                status.oldest_pending_seconds, status.oldest_retry_seconds
+            ),
+        ),
         ("delivery", delivery(status)),
         ("scripts", scripts(status)),
         (
@@ -104,14 +110,20 @@ fn delivery(status: &Status) -> String {
     let Some(delivery) = &status.delivery else {
         return format!("to {to}: no answer from the relay");
     };
-    let state = match (&delivery.paused_since, delivery.paused_by, delivery.breaker_open) {
+    let state = match (&delivery.paused_since, delivery.paused_by, &delivery.held_until) {
         (Some(since), Some(by), _) => format!("PAUSED since {since} by status {by}"),
-        (_, _, true) => "BREAKER OPEN, trying one request at a time".into(),
+        _ if delivery.breaker_open => "BREAKER OPEN, trying one request at a time".into(),
+        (_, _, Some(until)) => format!("WAITING until {until}, as Customer.io asked"),
         _ => "sending".into(),
     };
     format!(
-        "to {to}: {state}; {} events in memory, {} operations, {} requests in flight, at most {} a second",
-        delivery.events_in_memory, delivery.operations, delivery.in_flight, delivery.rate
+        "to {to}: {state}; {} events in memory, {} operations, {} requests in flight of at most {}, at most {} \
+         a second",
+        delivery.events_in_memory,
+        delivery.operations,
+        delivery.in_flight,
+        delivery.slots,
+        delivery.rate
     )
 }
 
@@ -147,10 +159,13 @@ mod tests {
             events: Counts { accepted: 5, delivered: 2, dropped: 1, ..Counts::default() },
             pending: Pending { live: 1, parked: 1, ..Pending::default() },
             oldest_pending_seconds: 60,
+            oldest_retry_seconds: 0,
             delivery: Some(Delivery {
                 events_in_memory: 1,
                 operations: 1,
                 in_flight: 0,
+                slots: 8,
+                held_until: None,
                 paused_since: Some("2026-01-15T12:00:01.000Z".into()),
                 paused_by: Some(401),
                 breaker_open: false,
@@ -183,8 +198,8 @@ mod tests {
                   until somebody looks
         events    5 accepted + 0 redriven = 2 delivered + 1 dropped + 0 dead-lettered + 2 pending
         waiting   2 pending: 1 live, 0 backfill, 1 parked, 0 held, 0 to be tried again
-        oldest    60 s in the queue
-        delivery  to Customer.io eu by v2: PAUSED since 2026-01-15T12:00:01.000Z by status 401; 1 events in memory, 1 operations, 0 requests in flight, at most 300 a second
+        oldest    60 s in the queue, 0 s out of line to be tried again
+        delivery  to Customer.io eu by v2: PAUSED since 2026-01-15T12:00:01.000Z by status 401; 1 events in memory, 1 operations, 0 requests in flight of at most 8, at most 300 a second
         scripts   abc (shipped)
         journal   /data, 2.00 KiB, 1.00 GiB free on its disk
         sources   web, app

@@ -108,6 +108,10 @@ pub struct Standing {
     pub items: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// How many there may be now.
+    pub slots: usize,
+    /// Until when nothing is sent because Customer.io asked for patience.
+    pub held_until: Option<Time>,
     /// Since when nothing is sent because the credentials are refused, and the status.
     pub paused: Option<(Time, u16)>,
     /// Whether the breaker is open.
@@ -232,6 +236,8 @@ impl Courier {
         Standing {
             items: self.queues.len(),
             in_flight: self.flights.len(),
+            slots: self.slots.limit(),
+            held_until: self.rate.held_until(now),
             paused: self.pause.as_ref().map(|pause| (pause.since, pause.status)),
             breaker_open: self.breaker.gate(now) != Gate::Closed,
             stalled: self

@@ -42,10 +42,13 @@ impl Rate {
         let due_us = self.due_us(now).saturating_sub(self.tolerance_us / share);
         // Rounded up: a request a fraction of a millisecond early would be one too many.
         let paced = Time::from_millis(due_us.saturating_add(999).div_euclid(1000));
-        match self.held_until.map(|until| until.min(now.plus(LONGEST_HOLD))) {
-            Some(until) if until > now => until.max(paced),
-            _ => paced,
-        }
+        self.held_until(now).map_or(paced, |until| until.max(paced))
+    }
+
+    /// Until when everything is held, where it is at `now`.
+    pub fn held_until(&self, now: Time) -> Option<Time> {
+        let until = self.held_until.map(|until| until.min(now.plus(LONGEST_HOLD)));
+        until.filter(|until| *until > now)
     }
 
     /// Notes that a request went.

@@ -460,6 +460,8 @@ pub struct JournalHealth {
     pub unreadable: Option<String>,
     /// When the oldest event in the queues was accepted.
     pub oldest_pending: Option<Time>,
+    /// When the oldest event was accepted that is out of line to be tried again.
+    pub oldest_retry: Option<Time>,
 }
 
 /// The durable store. Every call may come from any thread; requests that write answer by a
@@ -482,8 +484,8 @@ pub trait Journal: Send + Sync {
         max: usize,
     ) -> Result<Vec<Stored>, JournalError>;
 
-    /// Takes up to `max` deferred events that are due at `now`, earliest due first and in the order of
-    /// acceptance among equals. An event that was taken is not given again before it was settled,
+    /// Takes up to `max` deferred events that are due at `now`: those that are not parked first, and of each
+    /// kind the earliest due first and in the order of acceptance among equals. An event that was taken is not given again before it was settled,
     /// deferred anew or given back.
     fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError>;
 

@@ -56,7 +56,8 @@ struct Model {
     now: u64,
     keys: BTreeSet<u8>,
     queues: [BTreeMap<Seq, u8>; 2],
-    deferred: BTreeMap<Seq, u64>,
+    /// Whether it is parked, and when it is due.
+    deferred: BTreeMap<Seq, (bool, u64)>,
     taken: BTreeSet<Seq>,
     dead: u64,
     cursors: [Option<Seq>; 2],
@@ -150,7 +151,7 @@ impl Model {
         let Some((seq, place)) = self.take(nth) else { return };
         let why = [Why::Parked, Why::Held, Why::Retry][usize::from(why)];
         let due = self.now + after;
-        self.deferred.insert(seq, due);
+        self.deferred.insert(seq, (why == Why::Parked, due));
         super::defer(journal, Deferral { place, ..deferral(seq, why, at(due)) });
     }
 
@@ -158,11 +159,11 @@ impl Model {
         self.now += after;
         let got: Vec<Seq> =
             journal.take_due(at(self.now), max).unwrap().iter().map(|stored| stored.seq).collect();
-        let mut expected: Vec<(u64, Seq)> = self
+        let mut expected: Vec<((bool, u64), Seq)> = self
             .deferred
             .iter()
-            .filter(|(seq, due)| **due <= self.now && !self.taken.contains(seq))
-            .map(|(seq, due)| (*due, *seq))
+            .filter(|(seq, (_, due))| *due <= self.now && !self.taken.contains(seq))
+            .map(|(seq, order)| (*order, *seq))
             .collect();
         expected.sort_unstable();
         let expected: Vec<Seq> = expected.into_iter().map(|(_, seq)| seq).take(max).collect();

@@ -390,6 +390,7 @@ impl Journal for SqliteJournal {
             missing_events: self.opened.missing,
             unreadable: locked(&shared.unreadable).clone(),
             oldest_pending: with(&shared.reading, queues::oldest).ok().flatten(),
+            oldest_retry: with(&shared.reading, queues::oldest_retry).ok().flatten(),
         }
     }
 

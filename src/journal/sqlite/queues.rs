@@ -92,24 +92,29 @@ pub(super) fn read(
     Ok(page)
 }
 
-/// Reads deferred events that are due and not in `taken`.
+/// Reads deferred events that are due and not in `taken`. What is parked comes last: it may be a whole
+/// backfill, and live events wait behind what is tried again.
 pub(super) fn read_due(
     connection: &Connection,
     now: Time,
     taken: &HashSet<Seq>,
     max: usize,
 ) -> Result<Vec<Stored>, Trouble> {
-    // The index alone answers this, however many were taken before.
-    let mut select =
-        connection.prepare_cached("SELECT seq FROM deferred WHERE due <= ?1 ORDER BY due, seq")?;
-    let mut rows = select.query([now.millis()])?;
+    // The indices alone answer this, however many were taken before.
     let mut due = Vec::new();
-    while due.len() < max
-        && let Some(row) = rows.next()?
-    {
-        let seq = seq_of(row, 0)?;
-        if !taken.contains(&seq) {
-            due.push(seq);
+    for sql in [
+        "SELECT seq FROM deferred WHERE why <> 'parked' AND due <= ?1 ORDER BY due, seq",
+        "SELECT seq FROM deferred WHERE why = 'parked' AND due <= ?1 ORDER BY due, seq",
+    ] {
+        let mut select = connection.prepare_cached(sql)?;
+        let mut rows = select.query([now.millis()])?;
+        while due.len() < max
+            && let Some(row) = rows.next()?
+        {
+            let seq = seq_of(row, 0)?;
+            if !taken.contains(&seq) {
+                due.push(seq);
+            }
         }
     }
     let mut select = connection.prepare_cached(
@@ -181,15 +186,21 @@ pub(super) fn next_due(
     connection: &Connection,
     taken: &HashSet<Seq>,
 ) -> Result<Option<Time>, Trouble> {
-    let mut select =
-        connection.prepare_cached("SELECT seq, due FROM deferred ORDER BY due, seq")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        if !taken.contains(&seq_of(row, 0)?) {
-            return Ok(Some(Time::from_millis(row.get(1)?)));
+    let mut next = None;
+    for sql in [
+        "SELECT seq, due FROM deferred WHERE why <> 'parked' ORDER BY due, seq",
+        "SELECT seq, due FROM deferred WHERE why = 'parked' ORDER BY due, seq",
+    ] {
+        let mut select = connection.prepare_cached(sql)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            if !taken.contains(&seq_of(row, 0)?) {
+                next = earlier(next, Some(Time::from_millis(row.get(1)?)));
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(next)
 }
 
 /// The keys of deferred events.
@@ -226,14 +237,23 @@ pub(super) fn oldest(connection: &Connection) -> Result<Option<Time>, Trouble> {
     for sql in
         ["SELECT at FROM live ORDER BY seq LIMIT 1", "SELECT at FROM backfill ORDER BY seq LIMIT 1"]
     {
-        let at = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-        let at = at.map(Time::from_millis);
-        oldest = match (oldest, at) {
-            (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
-            (one, other) => one.or(other),
-        };
+        oldest = earlier(oldest, first_time(connection, sql)?);
     }
     Ok(oldest)
+}
+
+/// When the oldest event that is tried again was accepted.
+pub(super) fn oldest_retry(connection: &Connection) -> Result<Option<Time>, Trouble> {
+    first_time(connection, "SELECT at FROM deferred WHERE why = 'retry' ORDER BY seq LIMIT 1")
+}
+
+fn first_time(connection: &Connection, sql: &str) -> Result<Option<Time>, Trouble> {
+    let at = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(at.map(Time::from_millis))
+}
+
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
 }
 
 /// The last place that is taken in a queue.

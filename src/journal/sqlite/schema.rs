@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 
 /// The steps that lead from an empty file to the present schema; the number of a step is the schema
 /// version that it leads to. A step that was once released is never changed.
-const STEPS: [&str; 3] = ["
+const STEPS: [&str; 4] = ["
     CREATE TABLE live(
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL,
         envelope TEXT NOT NULL, body BLOB NOT NULL);
@@ -59,6 +59,11 @@ const STEPS: [&str; 3] = ["
     ALTER TABLE dead ADD COLUMN done_parts TEXT;
     ALTER TABLE live ADD COLUMN done_parts TEXT;
     ALTER TABLE backfill ADD COLUMN done_parts TEXT;
+", "
+    DROP INDEX deferred_due;
+    CREATE INDEX deferred_parked ON deferred(due, seq, why) WHERE why = 'parked';
+    CREATE INDEX deferred_unparked ON deferred(due, seq, why) WHERE why <> 'parked';
+    CREATE INDEX deferred_retry ON deferred(seq) WHERE why = 'retry';
 "];
 
 /// Opens the connection that writes, and brings the file up to date.

@@ -173,7 +173,9 @@ fn release(connection: &Connection, held: &Release) -> Result<(), Trouble> {
 
 fn hasten(connection: &Connection, late: &Hasten) -> Result<(), Trouble> {
     connection
-        .prepare_cached("UPDATE deferred SET due = ?1 WHERE due > ?2 AND why = ?3")?
+        .prepare_cached(
+            "UPDATE deferred SET due = ?1 WHERE why <> 'parked' AND due > ?2 AND why = ?3",
+        )?
         .execute((late.due.millis(), late.beyond.millis(), Why::Retry.as_str()))?;
     Ok(())
 }

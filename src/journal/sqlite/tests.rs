@@ -77,11 +77,11 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let set = |version: &str| {
         database(&engine).execute("UPDATE meta SET v = ?1 WHERE k = 'schema'", [version]).unwrap()
     };
-    set("4");
+    set("5");
     let error = engine.try_open(SqliteOptions::default()).unwrap_err();
-    assert_eq!(error, JournalError::NewerSchema { found: 4, known: 3 });
+    assert_eq!(error, JournalError::NewerSchema { found: 5, known: 4 });
     assert!(error.to_string().contains("start the newer version"), "{error}");
-    set("3");
+    set("4");
     assert_eq!(queued(&engine.open(), Traffic::Live), [1]);
 }
 
@@ -91,7 +91,9 @@ fn a_file_of_the_version_before_is_brought_up_to_date_with_what_waits_in_it() {
     accept(&engine.open(), [1, 2]);
     database(&engine)
         .execute_batch(
-            "DROP TABLE recorded; DROP TABLE gone_person;
+            "DROP INDEX deferred_parked; DROP INDEX deferred_unparked; DROP INDEX deferred_retry;
+             CREATE INDEX deferred_due ON deferred(due, seq);
+             DROP TABLE recorded; DROP TABLE gone_person;
              ALTER TABLE dead DROP COLUMN done_parts;
              ALTER TABLE live DROP COLUMN done_parts;
              ALTER TABLE backfill DROP COLUMN done_parts;
