@@ -29,6 +29,11 @@ const REDIRECTS: usize = 3;
 /// What is read of an answer: errors about 500 items fit in it several times.
 const BODY_BYTES: usize = 512 * 1024;
 
+/// A connection that is silent for so long while requests are on it is asked whether it is alive…
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// …and given up after this: one that hangs open would otherwise take one request after another down with it.
+const PING_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
 const REGION_PATH: &str = "/api/v1/accounts/region";
 
 const USER_AGENT: &str = concat!("segue/", env!("CARGO_PKG_VERSION"));
@@ -135,6 +140,8 @@ impl Client {
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
             .pool_idle_timeout(config.idle_timeout)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_ANSWERED_WITHIN)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false);
