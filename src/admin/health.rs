@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Picture;
+use super::lately::Dying;
 use crate::delivery::Standing;
 use crate::journal::JournalHealth;
 use crate::server::Readiness;
@@ -192,6 +193,12 @@ impl Health {
             );
             self.add(Status::Degraded, "exit_dead_letters", message);
         }
+        if let Some(Dying { dead, of, reason }) = picture.dying {
+            let message = format!(
+                "{dead} of the {of} events of the last 5 min are dead letters, most of them {reason}: see `segue dead-letters list --since 5m`; nothing is lost, redrive them when the cause is gone"
+            );
+            self.add(Status::Degraded, "most_events_die", message);
+        }
     }
 
     /// Says it before events are refused.
@@ -280,6 +287,8 @@ mod tests {
                 Status::Degraded, &["suspended_stages"], "money"),
             ("an exit event", Box::new(|p| p.exits = Exits { count: 1, reasons: vec!["script_failed"] }),
                 Status::Degraded, &["exit_dead_letters"], "1 exit event is among the dead letters of the last day (script_failed)"),
+            ("most events die", Box::new(|p| p.dying = Some(Dying { dead: 30, of: 40, reason: "rejected" })),
+                Status::Degraded, &["most_events_die"], "30 of the 40 events of the last 5 min are dead letters, most of them rejected"),
             ("bit rot", Box::new(|p| p.journal.corrupt_records = 2),
                 Status::Degraded, &["corrupt_records"], "2 records"),
             ("a damaged page", Box::new(|p| p.journal.unreadable = Some("malformed".into())),

@@ -25,6 +25,7 @@ pub mod dead_letters;
 mod error;
 pub mod health;
 mod http;
+mod lately;
 mod metrics;
 pub mod originals;
 mod picture;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contracts::Kept;
+use super::lately::Dying;
 use super::watch::Exits;
 use super::{Admin, AdminError};
 use crate::clock::Time;
@@ -43,6 +44,8 @@ pub struct Picture {
     pub broken_scripts: Option<String>,
     /// Exit events among the dead letters.
     pub exits: Exits,
+    /// Whether most events die lately.
+    pub dying: Option<Dying>,
     /// How well the contracts are kept.
     pub contracts: Kept,
     /// What was found in the data, by source.
@@ -92,6 +95,7 @@ impl Admin {
             suspended_stages: bundle.suspended().into_iter().map(String::from).collect(),
             broken_scripts: self.reloader.refusal(),
             exits: self.watch.exits(at),
+            dying: self.watch.dying(at),
             contracts: self.kept(),
             data: self.watch.data().sources().clone(),
         }

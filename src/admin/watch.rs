@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::contracts::Book;
 use super::health::Health;
+use super::lately::{Dying, Ends};
 use super::metrics;
 use super::{Admin, metrics::ProcessMetrics};
 use crate::clock::Time;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::data_health::DataHealth;
 use crate::guard::Kind;
 use crate::journal::{DeadFilter, DeadRow, Journal, JournalError, Seq};
-use crate::outcome::DeadCode;
+use crate::outcome::{DeadCode, Outcome};
 use crate::relay::Report;
 use crate::spec::normalise;
 use crate::transform::Bundle;
@@ -43,6 +44,7 @@ pub struct Watch {
     health: ArcSwap<Health>,
     contracts: Book,
     data: Mutex<DataHealth>,
+    ends: Mutex<Ends>,
     process: ProcessMetrics,
 }
 
@@ -76,6 +78,7 @@ impl Watch {
             health: ArcSwap::from_pointee(Health::default()),
             contracts: Book::default(),
             data: Mutex::default(),
+            ends: Mutex::default(),
             process: ProcessMetrics::install(),
         })
     }
@@ -185,11 +188,28 @@ impl Watch {
         metrics::count(report);
         self.contracts.note(report);
         self.data().note(report);
+        self.note_end(report);
         if let (true, Some(letter)) = (report.exit, &report.letter) {
             let (code, bundle) = (letter.code.as_str(), trail.bundle.clone());
             let exit = Exit { at: trail.at, code, bundle, stored: false };
             self.remember(report.seq, exit);
         }
+    }
+
+    fn note_end(&self, report: &Report) {
+        let dead = report.letter.as_ref().map(|letter| letter.code);
+        if dead.is_some() || report.trail.outcome == Outcome::Delivered.label() {
+            self.ends().note(report.trail.at, dead);
+        }
+    }
+
+    /// Whether most events die lately.
+    pub(super) fn dying(&self, now: Time) -> Option<Dying> {
+        self.ends().dying(now)
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, seq: Seq, exit: Exit) {
