@@ -47,19 +47,23 @@ impl Window {
         Self { limit, run: Mutex::new(run) }
     }
 
-    /// Takes an event that is now durable. Must be called in the order of acceptance.
-    pub(super) fn publish(&self, stored: Stored) {
+    /// Takes an event that is now durable. Must be called in the order of acceptance. `shared` is how many
+    /// bytes of JSON it brings along that events behind it share.
+    pub(super) fn publish(&self, mut stored: Stored, shared: usize) {
         let mut run = self.run();
         run.committed = run.committed.max(stored.seq);
         if !run.grows || stored.seq <= run.from {
             return;
         }
-        let cost = memory_cost(&stored);
+        let cost = memory_cost(&stored) + shared * PARSED;
         if run.bytes + cost > self.limit {
             run.grows = false;
             return;
         }
         run.bytes += cost;
+        if let Ok(call) = &mut stored.call {
+            call.stand_alone();
+        }
         run.items.push_back((stored, cost));
     }
 
@@ -128,8 +132,10 @@ impl Run {
     }
 }
 
-/// Roughly what an event takes in memory. Its bytes are a part of its request's body, which is there
-/// until the last of its events is gone.
+/// Parsed JSON takes so many times the bytes of its text, roughly.
+const PARSED: usize = 4;
+
+/// Roughly what an event takes in memory.
 fn memory_cost(stored: &Stored) -> usize {
     let body = stored.call.as_ref().map_or(0, |call| call.body.len());
     512 + body

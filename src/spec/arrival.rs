@@ -175,6 +175,13 @@ impl RawCall {
         Self { arrival, body, fields: None, fingerprint: Some(fingerprint) }
     }
 
+    /// Keeps nothing but a copy of its own bytes: a part of a request's body keeps all of that in memory,
+    /// however little of it is events.
+    pub fn stand_alone(&mut self) {
+        self.body = Bytes::copy_from_slice(&self.body);
+        self.fields = None;
+    }
+
     /// What identifies this call.
     pub fn fingerprint(&mut self) -> Fingerprint {
         let find_out = || {

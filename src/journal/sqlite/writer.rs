@@ -15,6 +15,7 @@ use super::counters::State;
 use super::draft::{Answer, Draft};
 use super::line::{Line, Round, Turn};
 use super::mark::Mark;
+use super::record::Record;
 use super::requests::{Redrive, ReplyTo, Request};
 use super::seen::Seen;
 use super::shared::{Shared, locked, with};
@@ -152,16 +153,21 @@ impl Writer {
         match (request, outcome) {
             (request, Answer::Refused(error)) => request.fail(error),
             (Request::Accept { mut records, mut receipts, room, reply }, Answer::Receipts(new)) => {
+                let mut before: Option<Arc<str>> = None;
                 for (record, receipt) in records.drain(..new.len()).zip(&new) {
-                    if let Receipt::First(seq) = *receipt {
-                        self.shared.window(record.traffic).publish(Stored {
-                            seq,
-                            place: Place::Queue(record.traffic),
-                            call: Ok(record.call),
-                            why: None,
-                            attempts: Attempts::default(),
-                        });
-                    }
+                    let Receipt::First(seq) = *receipt else { continue };
+                    let Record { traffic, envelope, call, .. } = record;
+                    let is_shared = before.is_some_and(|before| Arc::ptr_eq(&before, &envelope));
+                    let shared = if is_shared { 0 } else { envelope.len() };
+                    before = Some(envelope);
+                    let stored = Stored {
+                        seq,
+                        place: Place::Queue(traffic),
+                        call: Ok(call),
+                        why: None,
+                        attempts: Attempts::default(),
+                    };
+                    self.shared.window(traffic).publish(stored, shared);
                 }
                 receipts.extend(new);
                 if !records.is_empty() {

@@ -1,6 +1,7 @@
 //! The window against a model of the disk, with random commits between every two steps of a reader.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -34,7 +35,7 @@ fn room(count: usize) -> usize {
 #[test]
 fn what_is_published_comes_out_once_and_in_order() {
     let window = Window::new(Seq(0), room(10));
-    [3, 4, 8].into_iter().for_each(|seq| window.publish(stored(seq, 0)));
+    [3, 4, 8].into_iter().for_each(|seq| window.publish(stored(seq, 0), 0));
 
     assert_eq!(seqs(window.next(Seq(0), 2)), [3, 4]);
     assert_eq!(seqs(window.next(Seq(4), 2)), [8]);
@@ -42,9 +43,29 @@ fn what_is_published_comes_out_once_and_in_order() {
 }
 
 #[test]
+fn an_event_keeps_its_own_bytes_and_not_its_request() {
+    struct Body(Arc<Vec<u8>>);
+    impl AsRef<[u8]> for Body {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let bytes = Arc::new(vec![b' '; 1 << 20]);
+    let whole = Bytes::from_owner(Body(Arc::clone(&bytes)));
+    let call = Ok(RawCall::new(Arrival::default(), whole.slice(..60)));
+    drop(whole);
+    let window = Window::new(Seq(0), room(10));
+    window.publish(Stored { call, ..stored(1, 0) }, 0);
+
+    assert_eq!(Arc::strong_count(&bytes), 1, "the request is gone");
+    let Next::Memory(events) = window.next(Seq(0), 9) else { panic!("it is in memory") };
+    assert_eq!(events[0].call.as_ref().unwrap().body.len(), 60);
+}
+
+#[test]
 fn what_was_there_before_is_read_from_disk_first() {
     let window = Window::new(Seq(7), room(10));
-    window.publish(stored(9, 0));
+    window.publish(stored(9, 0), 0);
 
     assert!(matches!(window.next(Seq(0), 5), Next::Disk(Seq(7))));
     assert_eq!(seqs(window.next(Seq(7), 5)), [9]);
@@ -53,18 +74,18 @@ fn what_was_there_before_is_read_from_disk_first() {
 #[test]
 fn a_full_window_sends_the_reader_to_the_disk_and_takes_over_again() {
     let window = Window::new(Seq(0), room(2));
-    (1..=4).for_each(|seq| window.publish(stored(seq, 0)));
+    (1..=4).for_each(|seq| window.publish(stored(seq, 0), 0));
 
     assert_eq!(seqs(window.next(Seq(0), 9)), [1, 2]);
     assert!(matches!(window.next(Seq(2), 9), Next::Disk(Seq(4))));
-    window.publish(stored(5, 0));
+    window.publish(stored(5, 0), 0);
     assert_eq!(seqs(window.next(Seq(4), 9)), [5]);
 }
 
 #[test]
 fn a_reader_that_is_told_that_there_is_nothing_more_on_disk_stays_in_memory() {
     let window = Window::new(Seq(7), room(2));
-    window.publish(stored(8, 0));
+    window.publish(stored(8, 0), 0);
     window.nothing_between(Seq(3), Seq(7));
 
     assert_eq!(seqs(window.next(Seq(3), 9)), [8]);
@@ -73,7 +94,7 @@ fn a_reader_that_is_told_that_there_is_nothing_more_on_disk_stays_in_memory() {
 #[test]
 fn what_one_reader_took_from_memory_another_gets_from_disk() {
     let window = Window::new(Seq(7), room(2));
-    window.publish(stored(8, 0));
+    window.publish(stored(8, 0), 0);
     assert_eq!(seqs(window.next(Seq(7), 9)), [8]);
     // The other one read the disk up to 7 before that.
     window.nothing_between(Seq(3), Seq(7));
@@ -84,7 +105,7 @@ fn what_one_reader_took_from_memory_another_gets_from_disk() {
 #[test]
 fn an_event_that_left_the_queue_is_not_handed_out() {
     let window = Window::new(Seq(0), room(10));
-    (1..=3).for_each(|seq| window.publish(stored(seq, 0)));
+    (1..=3).for_each(|seq| window.publish(stored(seq, 0), 0));
     window.forget(Seq(2));
 
     assert_eq!(seqs(window.next(Seq(0), 9)), [1, 3]);
@@ -93,7 +114,7 @@ fn an_event_that_left_the_queue_is_not_handed_out() {
 #[test]
 fn large_events_fill_it_sooner_and_one_larger_than_all_of_it_waits_on_disk() {
     let window = Window::new(Seq(0), room(3));
-    window.publish(stored(1, room(3)));
+    window.publish(stored(1, room(3)), 0);
 
     assert!(matches!(window.next(Seq(0), 9), Next::Disk(Seq(1))));
     assert_eq!(seqs(window.next(Seq(1), 9)), [0; 0]);
@@ -153,7 +174,7 @@ impl Model {
             self.last += gap;
             self.disk.insert(self.last, size);
             self.accepted.push(self.last);
-            self.window.publish(stored(self.last, size));
+            self.window.publish(stored(self.last, size), 0);
         }
     }
 
