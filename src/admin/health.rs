@@ -89,6 +89,12 @@ impl Health {
             );
             health.add(Status::Degraded, "journal_unreadable", message);
         }
+        if let Some(why) = &journal.untidy {
+            let message = format!(
+                "some of what has expired cannot be forgotten, and the journal grows: {why}. Check the disk; if the file is damaged, stop Segue, move its data_dir away and start with a new one"
+            );
+            health.add(Status::Degraded, "journal_untidy", message);
+        }
         if journal.missing_events > 0 {
             let message = format!(
                 "the last {} events are missing from the journal: they were answered 200, and the disk has lost them since. Check the disk, and let the senders replay what came before the start",
@@ -293,6 +299,8 @@ mod tests {
                 Status::Degraded, &["corrupt_records"], "2 records"),
             ("a damaged page", Box::new(|p| p.journal.unreadable = Some("malformed".into())),
                 Status::Degraded, &["journal_unreadable"], "cannot be read and is not sent: malformed"),
+            ("a damaged page of the trail", Box::new(|p| p.journal.untidy = Some("trail: malformed".into())),
+                Status::Degraded, &["journal_untidy"], "the journal grows: trail: malformed"),
             ("a lost end", Box::new(|p| p.journal.missing_events = 3),
                 Status::Degraded, &["missing_events"], "the last 3 events"),
             ("little room", Box::new(|p| p.journal.disk_free_bytes = Some(999)),

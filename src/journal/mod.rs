@@ -458,6 +458,8 @@ pub struct JournalHealth {
     pub missing_events: u64,
     /// Why what waits cannot be read, where it cannot.
     pub unreadable: Option<String>,
+    /// What has expired and cannot be forgotten, and why, where that is so.
+    pub untidy: Option<String>,
     /// When the oldest event in the queues was accepted.
     pub oldest_pending: Option<Time>,
     /// When the oldest event was accepted that is out of line to be tried again.

@@ -140,6 +140,7 @@ impl SqliteJournal {
             space,
             failing: Mutex::new(None),
             unreadable: Mutex::new(None),
+            untidy: Mutex::new(None),
             used_bytes: AtomicU64::new(found.used_bytes),
             waiting_bytes: Default::default(),
             corrupt_records: AtomicU64::new(0),
@@ -389,6 +390,7 @@ impl Journal for SqliteJournal {
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
             missing_events: self.opened.missing,
             unreadable: locked(&shared.unreadable).clone(),
+            untidy: locked(&shared.untidy).clone(),
             oldest_pending: with(&shared.reading, queues::oldest).ok().flatten(),
             oldest_retry: with(&shared.reading, queues::oldest_retry).ok().flatten(),
         }

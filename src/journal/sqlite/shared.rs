@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) failing: Mutex<Option<String>>,
     /// What the last look at the queues failed with, if it failed.
     pub(super) unreadable: Mutex<Option<String>>,
+    /// What could not be forgotten at the last try, if anything.
+    pub(super) untidy: Mutex<Option<String>>,
     pub(super) used_bytes: AtomicU64,
     /// Of batches that wait for their commit, by class.
     pub(super) waiting_bytes: [AtomicUsize; 2],
@@ -59,6 +61,16 @@ impl Shared {
     pub(super) fn noting<T>(&self, read: Result<T, JournalError>) -> Result<T, JournalError> {
         *locked(&self.unreadable) = read.as_ref().err().map(ToString::to_string);
         read
+    }
+
+    /// Remembers what could not be forgotten, for an operator.
+    pub(super) fn note_untidy(&self, failed: &[String]) {
+        let failed = Some(failed.join("; ")).filter(|failed| !failed.is_empty());
+        let mut untidy = locked(&self.untidy);
+        if let Some(why) = failed.as_ref().filter(|_| *untidy != failed) {
+            tracing::warn!(why, "journal: some of what has expired cannot be forgotten");
+        }
+        *untidy = failed;
     }
 
     /// The window of a class.

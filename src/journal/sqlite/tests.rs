@@ -270,6 +270,39 @@ fn housekeeping_that_fails_fails_no_event_and_is_tried_again_later() {
 }
 
 #[test]
+fn what_cannot_be_forgotten_keeps_nothing_else_from_being_forgotten() {
+    let engine = Engine::disk();
+    let journal =
+        engine.open_with(SqliteOptions { dedupe_max_keys: 640, ..SqliteOptions::default() });
+    let seqs = accept(&journal, [0, 1]);
+    settle(&journal, settlement(seqs[0], died(DeadCode::Expired)));
+    journal
+        .inspect(|connection| connection.execute_batch("ALTER TABLE trail RENAME TO away"))
+        .unwrap();
+    let dead = || journal.dead(&DeadFilter::default(), None, 9).unwrap().len();
+    assert_eq!(dead(), 1);
+    done(journal.maintain(Time::from_secs(4_000_000_000)));
+    assert_eq!(dead(), 0);
+    let untidy = journal.health().untidy.unwrap();
+    assert!(untidy.starts_with("trail: "), "{untidy}");
+    // Nor the keys from being sealed.
+    for key in 100..160 {
+        accept(&journal, [key]);
+    }
+    let sealed = journal.inspect(|connection| {
+        let sql = "SELECT count(*) FROM seen_bucket";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    });
+    assert!(sealed > 0);
+
+    journal
+        .inspect(|connection| connection.execute_batch("ALTER TABLE away RENAME TO trail"))
+        .unwrap();
+    done(journal.maintain(Time::from_secs(0)));
+    assert_eq!(journal.health().untidy, None);
+}
+
+#[test]
 fn an_event_whose_commit_failed_is_new_when_it_is_sent_again() {
     let engine = Engine::disk();
     let journal = engine.open();

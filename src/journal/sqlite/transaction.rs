@@ -96,7 +96,9 @@ impl Writer {
                 if draft.step.is_none() {
                     draft.step = self.seen.expire(connection, *now)?;
                 }
-                upkeep::step(connection, &self.options, (*now, &self.sweep), draft)?;
+                let sweep = (*now, &self.sweep);
+                let failed = upkeep::step(connection, &self.options, sweep, draft)?;
+                self.shared.note_untidy(&failed);
                 Ok(Answer::Done)
             }
             Request::Close { .. } => Ok(Answer::Done),

@@ -21,26 +21,50 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 const SPARE_PAGES: i64 = 4096;
 
 /// Does one step of everything that has a limit of time or number. `sweep` is how far the step before came
-/// with the facts.
+/// with the facts. Answers what could not be done and why: a damaged page keeps nothing from being forgotten
+/// but what is on it.
 pub(super) fn step(
     connection: &Connection,
     options: &SqliteOptions,
     (now, sweep): (Time, &Sweep),
     draft: &mut Draft,
-) -> Result<(), Trouble> {
+) -> Result<Vec<String>, Trouble> {
+    let mut failed = Vec::new();
+    let mut do_alone = |what, step: &mut dyn FnMut() -> Result<(), Trouble>| {
+        failed.extend(alone(connection, step)?.map(|why| format!("{what}: {why}")));
+        Ok::<_, Trouble>(())
+    };
     let mut sweep = sweep.clone();
-    sweep.go_on(connection, options, now)?;
+    do_alone("facts", &mut || sweep.go_on(connection, options, now))?;
     draft.sweep = Some(sweep);
-    forget_trail(connection, options, now, draft)?;
-    connection
-        .prepare_cached(
-            "DELETE FROM dead WHERE seq IN
-             (SELECT seq FROM dead WHERE died < ?1 ORDER BY died LIMIT 256)",
-        )?
-        .execute([now.minus(options.dead_keep).millis()])?;
-    recorded::forget_old(connection, options, now, used_bytes(connection)?)?;
-    gone::forget_old(connection, now)?;
-    give_pages_back(connection)
+    do_alone("trail", &mut || forget_trail(connection, options, now, draft))?;
+    do_alone("dead letters", &mut || forget_dead(connection, options, now))?;
+    do_alone("recorded originals", &mut || {
+        recorded::forget_old(connection, options, now, used_bytes(connection)?)
+    })?;
+    do_alone("people who are gone", &mut || gone::forget_old(connection, now))?;
+    do_alone("free pages", &mut || give_pages_back(connection))?;
+    Ok(failed)
+}
+
+/// Takes a step that may fail without the others; answers why it did. Where there is no room, or somebody
+/// else has the file, all of them fail.
+fn alone(
+    connection: &Connection,
+    step: &mut dyn FnMut() -> Result<(), Trouble>,
+) -> Result<Option<String>, Trouble> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("SAVEPOINT step")?;
+    let failed = match step() {
+        Ok(()) => None,
+        Err(Trouble::Other(why)) if !connection.is_autocommit() => {
+            run("ROLLBACK TO step")?;
+            Some(why)
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    run("RELEASE step")?;
+    Ok(failed)
 }
 
 /// The way through the facts, from the first to the last and again.
@@ -107,6 +131,16 @@ impl Sweep {
     }
 }
 
+fn forget_dead(connection: &Connection, options: &SqliteOptions, now: Time) -> Result<(), Trouble> {
+    connection
+        .prepare_cached(
+            "DELETE FROM dead WHERE seq IN
+             (SELECT seq FROM dead WHERE died < ?1 ORDER BY died LIMIT 256)",
+        )?
+        .execute([now.minus(options.dead_keep).millis()])?;
+    Ok(())
+}
+
 /// Removes the oldest blocks of the trail when they are too old or too many.
 fn forget_trail(
     connection: &Connection,
@@ -119,18 +153,20 @@ fn forget_trail(
         connection.prepare_cached("SELECT id, at, n FROM trail ORDER BY id LIMIT 256")?;
     let mut rows = select.query([])?;
     let mut last = None;
+    let mut left = draft.state.trail;
     while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(1)? >= before && draft.state.trail <= options.trail_max_entries {
+        if row.get::<_, i64>(1)? >= before && left <= options.trail_max_entries {
             break;
         }
         last = Some(row.get::<_, i64>(0)?);
         let count = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-        draft.state.trail = draft.state.trail.saturating_sub(count);
+        left = left.saturating_sub(count);
     }
     if let Some(last) = last {
         connection.prepare_cached("DELETE FROM trail WHERE id <= ?1")?.execute([last])?;
         connection.prepare_cached("DELETE FROM trail_key WHERE id <= ?1")?.execute([last])?;
     }
+    draft.state.trail = left;
     Ok(())
 }
 
