@@ -4,14 +4,14 @@
 //! first, what is on its way to Customer.io gets its answer, and the journal is closed last.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
 use crate::admin::{self, Admin};
-use crate::clock::{Clock, Time};
+use crate::clock::{Clock, SlowClock, Time};
 use crate::config::{Config, DestinationKind};
 use crate::delivery::CourierConfig;
 use crate::delivery::batch::Room;
@@ -45,7 +45,7 @@ pub struct App {
     emulator: Option<emulator::Running>,
     journal: Arc<dyn Journal>,
     bundle: Arc<ArcSwap<Bundle>>,
-    relay: Arc<std::sync::Mutex<relay::Handle>>,
+    relay: Arc<Mutex<relay::Handle>>,
     server: Option<StopHandle>,
     admin: Option<admin::Running>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -88,13 +88,13 @@ impl App {
         };
         let relay = relay.start(tokio::runtime::Handle::current())?;
         let contact = relay.contact();
-        let relay = Arc::new(std::sync::Mutex::new(relay));
+        let relay = Arc::new(Mutex::new(relay));
         let admin = Admin {
             config: Arc::clone(&config),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             bundle: Arc::clone(&bundle),
-            relay: contact.clone(),
+            relay: contact,
             client,
             reloader: Arc::clone(&reloader),
             watch,
@@ -102,11 +102,15 @@ impl App {
         };
         let admin = Arc::new(admin);
         admin::scripts::judge(&admin, judged)?;
-        let readiness = admin::readiness(Arc::clone(&admin));
-        let intake =
-            Arc::new(Intake::new(Arc::clone(&config), Arc::clone(&journal), Arc::clone(&clock)));
-        let server = Server::bind(&config, intake, readiness, DOOR_CLOSES_WITHIN)
-            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let (server, operator) = match open_doors(&admin) {
+            Ok(doors) => doors,
+            Err(error) => {
+                // It has begun to work on what waits: to go down with that would look like its fault.
+                stop_relay(relay).await;
+                close(&journal).await;
+                return Err(error);
+            }
+        };
         let addr = server.addr();
         let stop = server.stop_handle();
         tasks.push(tokio::spawn(async move {
@@ -114,20 +118,19 @@ impl App {
                 tracing::error!(%error, "the listener failed");
             }
         }));
-        tasks.push(tokio::spawn(maintain(Arc::clone(&journal), Arc::clone(&clock), contact)));
-        let admin = admin::serve(admin)?;
+        tasks.push(tokio::spawn(maintain(Arc::clone(&admin))));
         let watching = config
             .scripts_folder()
             .map(|_| reload::watch(Arc::clone(&reloader), reload::STILL_FOR, tell));
         Ok(Self {
             addr,
-            admin_addr: admin.addr(),
+            admin_addr: operator.addr(),
             emulator,
             journal,
             bundle,
             relay,
             server: Some(stop),
-            admin: Some(admin),
+            admin: Some(operator),
             tasks,
             reloader,
             watching: watching.and_then(|watching| {
@@ -185,23 +188,43 @@ impl App {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        let relay = Arc::clone(&self.relay);
-        let stopped = tokio::task::spawn_blocking(move || {
-            relay.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stop();
-        });
-        drop(stopped.await);
+        stop_relay(Arc::clone(&self.relay)).await;
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
-        if let Ok(Err(error)) = self.journal.close().await {
-            tracing::error!(%error, "the journal could not be closed");
-        }
+        close(&self.journal).await;
         for task in &self.tasks {
             task.abort();
         }
         if let Some(emulator) = self.emulator.take() {
             emulator.stop().await;
         }
+    }
+}
+
+/// Where events are taken, and where an operator asks.
+///
+/// # Errors
+/// When somebody else listens there.
+fn open_doors(admin: &Arc<Admin>) -> anyhow::Result<(Server, admin::Running)> {
+    let Admin { config, journal, clock, .. } = &**admin;
+    let intake = Arc::new(Intake::new(Arc::clone(config), Arc::clone(journal), Arc::clone(clock)));
+    let readiness = admin::readiness(Arc::clone(admin));
+    let server = Server::bind(config, intake, readiness, DOOR_CLOSES_WITHIN)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    Ok((server, admin::serve(Arc::clone(admin))?))
+}
+
+async fn stop_relay(relay: Arc<Mutex<relay::Handle>>) {
+    let stopped = tokio::task::spawn_blocking(move || {
+        relay.lock().unwrap_or_else(PoisonError::into_inner).stop();
+    });
+    drop(stopped.await);
+}
+
+async fn close(journal: &Arc<dyn Journal>) {
+    if let Ok(Err(error)) = journal.close().await {
+        tracing::error!(%error, "the journal could not be closed");
     }
 }
 
@@ -374,12 +397,16 @@ async fn probe_region(config: Arc<Config>, client: Arc<Client>) {
     }
 }
 
-async fn maintain(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, relay: relay::Contact) {
-    let mut purge = Purge::new(Arc::clone(&journal));
+async fn maintain(admin: Arc<Admin>) {
+    let (journal, relay) = (&admin.journal, &admin.relay);
+    let mut purge = Purge::new(Arc::clone(journal));
+    let mut slow = SlowClock::default();
     loop {
         tokio::time::sleep(MAINTAIN_EVERY).await;
-        purge = forget_people(purge, &journal, &relay, clock.now()).await;
-        if let Ok(Err(error)) = journal.maintain(clock.now()).await {
+        let ahead = admin.client.clock_ahead();
+        let now = slow.time(admin.clock.now(), ahead, Instant::now());
+        purge = forget_people(purge, journal, relay, now).await;
+        if let Ok(Err(error)) = journal.maintain(now).await {
             tracing::warn!(%error, "the journal could not forget what has expired; trying again");
         }
     }
@@ -420,6 +447,23 @@ mod tests {
 
         let mode = std::fs::metadata(&config.data_dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_leaves_no_event_under_suspicion() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let config = Config {
+            data_dir: folder.path().into(),
+            listen: taken.local_addr().unwrap().to_string(),
+            ..Config::demo()
+        };
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
+
+        let error = App::start(config.clone(), Arc::clone(&clock)).await.err().unwrap();
+
+        assert!(error.to_string().starts_with("cannot listen on "), "{error}");
+        assert!(open_journal(&config, &clock).unwrap().opened().clean);
     }
 
     #[test]

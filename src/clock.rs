@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,41 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time by which things are forgotten for good: it does not believe a clock that jumps ahead. A machine
+/// that starts with a wrong date, or a bad answer of a time server, must not cost what is kept for days.
+#[derive(Debug, Default)]
+pub struct SlowClock {
+    last: Option<(Instant, Time)>,
+    doubts_until: Option<Instant>,
+}
+
+impl SlowClock {
+    /// A jump ahead is believed when it has lasted this long.
+    const DOUBT: Duration = Duration::from_secs(3600);
+    /// What a clock may gain between two looks without being doubted.
+    const SLACK: Duration = Duration::from_secs(60);
+
+    /// The time to go by when the clock shows `now` at `instant`, and is `ahead` of another clock by so many
+    /// milliseconds, where that is known.
+    pub fn time(&mut self, now: Time, ahead: Option<i64>, instant: Instant) -> Time {
+        let ahead = ahead.and_then(|ahead| u64::try_from(ahead).ok()).map(Duration::from_millis);
+        let now = now.minus(ahead.filter(|ahead| *ahead > Self::SLACK).unwrap_or_default());
+        let Some((then, last)) = self.last else {
+            self.last = Some((instant, now));
+            return now;
+        };
+        let steady = last.plus(instant.saturating_duration_since(then));
+        let jumped = now > steady.plus(Self::SLACK);
+        let doubted = jumped && *self.doubts_until.get_or_insert(instant + Self::DOUBT) > instant;
+        if !doubted {
+            self.doubts_until = None;
+        }
+        let believed = if doubted { steady } else { now };
+        self.last = Some((instant, believed));
+        believed
+    }
+}
+
 /// A clock that stands still until it is moved: fixtures and tests run on it.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock(Arc<AtomicI64>);
@@ -133,6 +168,30 @@ mod tests {
         let at = Time::parse(text).unwrap();
         assert_eq!(at.to_string(), text);
         assert_eq!(at.secs(), 1_768_478_400);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_is_believed_when_it_stays_there() {
+        let (start, begin) = (Instant::now(), Time::from_secs(1_000_000));
+        let after = |seconds| Duration::from_secs(seconds);
+        let month = after(31 * 24 * 3600);
+        let mut clock = SlowClock::default();
+        let mut at = |seconds, shown: Time, ahead| {
+            clock.time(shown, ahead, start + after(seconds)).since(begin).as_secs()
+        };
+        assert_eq!(at(0, begin, None), 0);
+        assert_eq!(at(10, begin.plus(after(12)), None), 12, "it may gain a little");
+        assert_eq!(at(20, begin.plus(month), None), 22);
+        assert_eq!(at(30, begin.plus(after(30)), None), 30, "it was set right");
+        assert_eq!(at(40, begin.plus(month), None), 40);
+        assert_eq!(at(3639, begin.plus(month), None), 3639);
+        assert_eq!(
+            at(3640, begin.plus(month), None),
+            month.as_secs(),
+            "an hour later it is the time"
+        );
+        let ahead = i64::try_from(month.as_millis()).ok();
+        assert_eq!(at(3650, begin.plus(month), ahead), 0, "others know better");
     }
 
     #[test]
