@@ -28,6 +28,9 @@ use crate::spec::Traffic;
 
 /// The classes of traffic; which goes first.
 const CLASSES: [Traffic; 2] = [Traffic::Live, Traffic::Backfill];
+/// It is asked every second what it has to send. Where more than this has passed, the clock was set or the
+/// machine slept.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
 /// After this long without any request that was dealt with, somebody should look.
 const STALLED_AFTER: Duration = Duration::from_secs(2 * 60);
 
@@ -149,6 +152,7 @@ pub struct Courier {
     vouched_until: Option<Time>,
     /// How many refusals there were since then with no request between that was dealt with.
     refusals: u32,
+    /// How long nothing could be tried, by this clock: as good as never passed.
     paused_millis: i64,
     settled: VecDeque<Settled>,
     /// The last time that it was told.
@@ -250,9 +254,7 @@ impl Courier {
     /// [`Courier::answer`].
     pub fn poll(&mut self, now: Time) -> Vec<Flight> {
         let mut flights = Vec::new();
-        if now < self.told {
-            self.clock_went_back(now);
-        }
+        self.note_step(now);
         self.told = now;
         if self.queues.is_empty() {
             self.stalled = None;
@@ -302,6 +304,16 @@ impl Courier {
             self.queues.entry(*id).is_some_and(|entry| entry.state == State::InFlight)
         });
         items
+    }
+
+    /// A clock that was set, or a machine that slept, uses up nobody's budget.
+    fn note_step(&mut self, now: Time) {
+        if now < self.told {
+            self.paused_millis -= self.told.millis_since(now);
+            self.clock_went_back(now);
+        } else if self.told > Time::default() && now.since(self.told) > LONGEST_SILENCE {
+            self.paused_millis += now.millis_since(self.told);
+        }
     }
 
     /// Waits that were measured by the clock of before must not last until it is that late again.

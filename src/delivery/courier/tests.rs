@@ -257,10 +257,47 @@ fn what_cannot_be_delivered_within_its_budget_is_given_up() {
     courier.answer(flight, ok(), at(0));
     assert_eq!(fates(&mut courier), [(2, Fate::Delivered)], "others succeed");
 
+    for hours in 1..=25 {
+        courier.poll(at(hours * 3_600_000));
+    }
     courier.push(Item { first_failed: Some(at(0)), ..item(1, &["a"]) });
     let flight = batch(&courier.poll(at(25 * 3_600_000))[0]).0;
     courier.answer(flight, broken(500), at(25 * 3_600_000));
     assert_eq!(fates(&mut courier), [(1, Fate::Expired)]);
+}
+
+#[test]
+fn a_clock_that_is_set_uses_up_nobodys_budget() {
+    const DAY: i64 = 24 * 3_600_000;
+    let mut courier = Courier::new(config());
+    courier.push(item(2, &["b"]));
+    let mut now = 0_i64;
+    // Ahead by days, back, and so on, while one item fails and others succeed.
+    courier.push(item(1, &["a"]));
+    let mut tries = 0;
+    for step in [0, 2 * DAY, 4 * DAY, 3 * DAY, 0, 8 * DAY] {
+        for _ in 0..20 {
+            now += 500;
+            courier.push(item(1000 + now.unsigned_abs(), &["c"]));
+            for flight in courier.poll(at(step + now)) {
+                let (id, items) = batch(&flight);
+                let fails = items.contains(&"1".to_owned());
+                tries += u32::from(fails);
+                courier.answer(id, if fails { broken(500) } else { ok() }, at(step + now));
+            }
+            let ends = fates(&mut courier);
+            assert!(ends.iter().all(|(_, fate)| *fate != Fate::Expired), "{ends:?}");
+            if ends.iter().any(|(seq, _)| *seq == 1) {
+                // Out of line, it comes back later.
+                courier.push(Item {
+                    first_failed: Some(at(step + now)),
+                    tries: 1,
+                    ..item(1, &["a"])
+                });
+            }
+        }
+    }
+    assert!(tries > 6, "{tries}");
 }
 
 #[test]
