@@ -139,6 +139,14 @@ fn originals_are_kept_only_where_that_is_asked_for_and_for_their_time() {
         assert_eq!(kept(&journal, all()), [4, 5, 6].map(delivered), "the oldest go first");
         done(journal.maintain(at(61)));
         assert_eq!(kept(&journal, all()), []);
+
+        let clock_was_wrong = accept(&journal, [7])[0];
+        let mut end = settlement(clock_was_wrong, Outcome::Delivered);
+        end.trail.at = at(40 * 24 * 3600);
+        settle(&journal, end);
+        deliver(&journal, accept(&journal, [8])[0]);
+        done(journal.maintain(at(61)));
+        assert_eq!(kept(&journal, all()), [], "nobody knows when it ended");
     }
     let journal = Engine::Memory.open();
     deliver(&journal, accept(&journal, [1])[0]);

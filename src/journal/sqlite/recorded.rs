@@ -107,11 +107,15 @@ pub(super) fn forget_old(
     let nearly_full = used > options.max_bytes / 10 * 9;
     let too_many = if nearly_full { i64::MAX } else { last.saturating_sub(most) };
     let before = now.minus(options.record_keep).millis();
-    if first > too_many && ended >= before {
+    // The clock was wrong when it ended: nobody knows how long it has been here.
+    let beyond = now.plus(options.record_keep).millis();
+    if first > too_many && (before..=beyond).contains(&ended) {
         return Ok(());
     }
     connection
-        .prepare_cached("DELETE FROM recorded WHERE id < ?1 AND (id <= ?2 OR ended < ?3)")?
-        .execute((first.saturating_add(STEP), too_many, before))?;
+        .prepare_cached(
+            "DELETE FROM recorded WHERE id < ?1 AND (id <= ?2 OR ended < ?3 OR ended > ?4)",
+        )?
+        .execute((first.saturating_add(STEP), too_many, before, beyond))?;
     Ok(())
 }

@@ -87,11 +87,11 @@ impl Writer {
     }
 
     /// What can be done for a request whose own transaction failed: once more, after the reserve was
-    /// given up if there was no room. New events do not get the reserve: it is for settling.
+    /// given up if there was no room. The reserve is for settling: nobody else gets it.
     fn try_again(&mut self, request: Request, trouble: Trouble) {
         let worthwhile = match &trouble {
             Trouble::Space(_) => {
-                !matches!(request, Request::Accept { .. }) && self.shared.space.release_ballast()
+                matches!(request, Request::Commit { .. }) && self.shared.space.release_ballast()
             }
             Trouble::Busy(_) => true,
             Trouble::Other(_) => false,
