@@ -1,11 +1,12 @@
 //! What would happen to dead letters now: the production code with the scripts and the configuration of
-//! here, an empty journal, and an emulator instead of Customer.io.
+//! here, a journal laid over the server's own, and an emulator instead of Customer.io.
 //!
 //! It cannot know what only Customer.io knows: what it refused may be refused again.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::admin::originals::Original;
 use crate::clock::{Clock as _, SystemClock};
 use crate::fixture::{Setup, World};
 use crate::journal::Accepted;
+use crate::journal::sqlite::Base;
 use crate::spec::{Arrival, RawCall};
 
 /// Dead letters that go through the stages together.
@@ -43,7 +45,10 @@ pub(super) fn report(
 ) -> anyhow::Result<ExitCode> {
     let offline = offline::load(args.config.as_deref())?;
     let bundle = offline::load_bundle(&offline.config, None)?;
-    let setup = Setup::new(&offline.config, bundle);
+    let folder = args.data_dir.as_deref().unwrap_or(&offline.config.data_dir);
+    let base = Base::open(folder).context("what it knows of people and orders cannot be read")?;
+    let base = Some(Arc::new(base));
+    let setup = Setup { base, ..Setup::new(&offline.config, bundle) };
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let total = originals.len();
     for chunk in originals.chunks(CHUNK) {
@@ -114,8 +119,7 @@ fn accepted(original: &Original) -> anyhow::Result<Option<Accepted>> {
     let text = payload.get();
     // What is no JSON was made a text for the export.
     let body = serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
-    let source = arrival.source.clone();
-    let mut call = RawCall::new(arrival, body.into());
-    let key = call.fingerprint().dedupe_key(&source);
-    Ok(Some(Accepted { key, call }))
+    // It is no copy of itself: a redrive does not come in by the door.
+    let key = u128::from(original.seq);
+    Ok(Some(Accepted { key, call: RawCall::new(arrival, body.into()) }))
 }

@@ -141,6 +141,38 @@ async fn a_redrive_is_rehearsed_and_paced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_knows_what_the_server_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |rest| {
+        format!(
+            "fn on_track(event, ctx) {{ {rest} event.dedupe_by(\"order\", event.properties.n); event }}"
+        )
+    };
+    scripts(folder.path(), &told(r#"if event.event == "Order" { return fail("no"); }"#));
+    let server = Segue::start(&folder).await;
+    let event = |name: &str, n: u64| {
+        serde_json::json!({"type": "track", "event": name, "userId": "u-1", "messageId": format!("{name} {n}"),
+            "timestamp": SystemClock.now().to_string(), "properties": {"n": n}})
+    };
+    for event in [event("Order", 1), event("Order", 2), event("Order again", 2)] {
+        server.post(event).await;
+    }
+    server.settled(3.0).await;
+    scripts(folder.path(), &told(""));
+    let config = folder.path().join("segue.toml");
+    let text = format!(
+        "destination = \"emulator\"\ndata_dir = {:?}\n[admin]\nlisten = \"\"\n[[source]]\nname = \"segment\"\n",
+        data(&folder)
+    );
+    std::fs::write(&config, text).unwrap();
+    let here = ["--config", config.to_str().unwrap()];
+    let now = segue("dead-letters", "redrive --all --dry-run", &here).await.unwrap().text;
+    assert!(now.contains("1  script_failed -> delivered"), "{now}");
+    assert!(now.contains("1  script_failed -> dropped (duplicate_key)"), "{now}");
+    server.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_told_with_the_time_when_it_is_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();
     scripts(folder.path(), MENDED);
