@@ -13,7 +13,7 @@ use crate::config;
 use crate::delivery::batch::Room;
 use crate::destination::customerio::response::ItemError;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
-use crate::journal::{Accepted, DeadFilter, Receipt};
+use crate::journal::{Accepted, DeadFilter, Receipt, RecordedFilter, RecordedRow};
 use crate::relay::Purge;
 use crate::spec::{Arrival, Ingress, RawCall, Replay};
 use crate::transform::{Bundle, Runner};
@@ -43,9 +43,10 @@ impl World {
         let files =
             files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
         let bundle = Bundle::from_files(files).unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(
-            SqliteJournal::in_memory(SqliteOptions::default(), Arc::new(clock.clone())).unwrap(),
-        );
+        let options =
+            SqliteOptions { record_keep: Duration::from_secs(3600), ..SqliteOptions::default() };
+        let journal: Arc<dyn Journal> =
+            Arc::new(SqliteJournal::in_memory(options, Arc::new(clock.clone())).unwrap());
         let core =
             Core::new(Arc::clone(&config), Arc::clone(&journal), courier(), clock.now()).unwrap();
         Self {
@@ -442,47 +443,64 @@ fn a_backfill_that_a_deletion_overtakes_does_not_bring_the_person_back() {
 }
 
 #[test]
-fn what_lies_here_of_a_deleted_person_is_forgotten_and_nothing_of_anybody_else() {
-    let mut world = World::new(
-        r#"fn on_track(event, ctx) {
-        if event.event == "Dies" { return fail("broken"); }
-        event
-    }"#,
-    );
-    let event = |name: &str, who: Value| {
-        let mut body = json!({"type": "track", "event": name, "messageId": format!("{name} {who}"), "timestamp": START});
-        body.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
-        body
-    };
-    let cart = |who: Value| {
-        let mut body = event("Added to Cart", who);
-        body["timestamp"] = json!("2026-03-14T04:00:00Z");
-        body
-    };
-    world.accept(event("Seen", json!({"userId": "u", "anonymousId": "a"})));
-    for who in [json!({"userId": "u"}), json!({"anonymousId": "a"}), json!({"userId": "v"})] {
-        world.accept(event("Dies", who.clone()));
-        world.accept(cart(who));
-    }
-    world.run(fine);
-    let dead = |world: &World| world.journal.dead(&DeadFilter::default(), None, 99).unwrap().len();
-    assert_eq!((dead(&world), world.journal.pending().parked), (3, 3));
-    world.advance(Duration::from_secs(1));
-    world.accept(json!({"type": "delete", "userId": "u", "messageId": "d"}));
-    world.run(fine);
+fn what_lies_here_of_who_was_deleted_or_suppressed_is_forgotten_and_nothing_of_anybody_else() {
+    let leave = [
+        json!({"type": "delete", "userId": "u", "messageId": "d"}),
+        json!({"type": "track", "event": "User Suppressed", "userId": "u", "messageId": "d"}),
+    ];
+    for leave in leave {
+        let mut world = World::new(
+            r#"fn on_track(event, ctx) {
+            if event.event == "Dies" { return fail("broken"); }
+            event
+        }"#,
+        );
+        let event = |name: &str, who: Value| {
+            let mut body = json!({"type": "track", "event": name, "messageId": format!("{name} {who}"), "timestamp": START});
+            body.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+            body
+        };
+        let cart = |who: Value| {
+            let mut body = event("Added to Cart", who);
+            body["timestamp"] = json!("2026-03-14T04:00:00Z");
+            body
+        };
+        world.accept(event("Seen", json!({"userId": "u", "anonymousId": "a"})));
+        for who in [json!({"userId": "u"}), json!({"anonymousId": "a"}), json!({"userId": "v"})] {
+            for event in [event("Dies", who.clone()), event("Kept", who.clone()), cart(who)] {
+                world.accept(event);
+            }
+        }
+        world.run(fine);
+        let here = |world: &World| {
+            let recorded = world.journal.recorded(&RecordedFilter::default(), None, 99).unwrap();
+            let kept = |row: &&RecordedRow| row.call.as_ref().is_ok_and(|call| says(call, "Kept"));
+            let dead = world.journal.dead(&DeadFilter::default(), None, 99).unwrap();
+            let parked = world.journal.pending().parked;
+            (recorded.iter().filter(kept).count(), dead.len(), parked)
+        };
+        assert_eq!(here(&world), (3, 3, 3), "{leave}");
+        world.advance(Duration::from_secs(1));
+        world.accept(leave.clone());
+        world.run(fine);
 
-    world.purge();
-    assert_eq!((dead(&world), world.journal.pending().parked), (1, 1), "those of v");
-    assert!(world.journal.gone().unwrap()[0].searched);
-    let (totals, pending) = world.journal.balance();
-    let sum = |outcomes: &[&str]| -> u64 {
-        let counted = totals.iter().filter(|total| outcomes.contains(&total.outcome.as_str()));
-        counted.map(|total| total.count).sum()
-    };
-    assert_eq!(
-        sum(&["accepted"]),
-        sum(&["delivered", "dropped", "dead_lettered"]) + pending.total()
-    );
+        world.purge();
+        assert_eq!(here(&world), (1, 1, 1), "those of v: {leave}");
+        assert!(world.journal.gone().unwrap()[0].searched);
+        let (totals, pending) = world.journal.balance();
+        let sum = |outcomes: &[&str]| -> u64 {
+            let counted = totals.iter().filter(|total| outcomes.contains(&total.outcome.as_str()));
+            counted.map(|total| total.count).sum()
+        };
+        assert_eq!(
+            sum(&["accepted"]),
+            sum(&["delivered", "dropped", "dead_lettered"]) + pending.total()
+        );
+    }
+}
+
+fn says(call: &RawCall, name: &str) -> bool {
+    String::from_utf8_lossy(&call.body).contains(name)
 }
 
 #[test]
