@@ -48,7 +48,7 @@ use crate::clock::Clock;
 use crate::config::{Config, SECRET_HEADERS};
 use crate::guard::replay;
 use crate::journal::{Accepted, Journal, Receipt};
-use crate::spec::{Arrival, Call, Fingerprint, Ingress, RawCall, Replay, Sketch};
+use crate::spec::{Arrival, BatchDefaults, Call, Fingerprint, Ingress, RawCall, Replay, Sketch};
 use body::Rooms;
 use credentials::{Covered, Credentials, Keyring, Opened, Signable};
 use measure::Refusals;
@@ -253,8 +253,9 @@ impl Intake {
         if admission.packing == Packing::Batch && !unpacked.is_batch {
             return Err(IngestError::MissingBatch);
         }
+        let defaults = unpacked.said.read()?;
         check_expansion(&unpacked, admission.limit)?;
-        Ok((source, self.raw_calls(admission, source, trust, unpacked)))
+        Ok((source, self.raw_calls(admission, (source, trust), unpacked, defaults)))
     }
 
     /// Finds the source where only the body names it, and what is trusted.
@@ -292,9 +293,9 @@ impl Intake {
     fn raw_calls(
         &self,
         admission: Admission,
-        source: usize,
-        trust: Covered,
+        (source, trust): (usize, Covered),
         unpacked: Unpacked,
+        defaults: Option<BatchDefaults>,
     ) -> Vec<Accepted> {
         let source = &self.config.source[source];
         let ingress = match admission.packing {
@@ -308,7 +309,7 @@ impl Intake {
         };
         let accepted_at = self.clock.now();
         let guard = &self.config.guard;
-        let batch = unpacked.defaults.map(|(defaults, _)| Arc::new(defaults));
+        let batch = defaults.map(Arc::new);
         // What a batch says for all of its elements, it says of each.
         let of_batch = batch.as_ref().and_then(|batch| {
             let context = Value::Object(batch.context.clone()?);
@@ -362,7 +363,7 @@ impl Intake {
 /// The fields of a batch are kept with each of its elements; a few bytes of request must not become
 /// gigabytes of journal.
 fn check_expansion(unpacked: &Unpacked, limit: usize) -> Result<(), IngestError> {
-    let Some((_, size)) = &unpacked.defaults else { return Ok(()) };
+    let size = unpacked.said.size();
     if size.saturating_mul(unpacked.elements.len()) > limit.saturating_mul(MAX_EXPANSION) {
         return Err(IngestError::BatchTooLarge(format!(
             "{} events with {size} bytes of context and integrations for each",

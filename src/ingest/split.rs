@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::IngestError;
@@ -18,6 +18,9 @@ use crate::spec::BatchDefaults;
 
 /// More elements than the largest batches of any sender, and few enough for one transaction.
 pub(super) const MAX_ELEMENTS: usize = 50_000;
+
+/// What a batch may say for all of its elements, in bytes: twice what Segment allows a whole event.
+const MAX_DEFAULTS: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -32,8 +35,58 @@ pub(super) struct Unpacked {
     pub(super) is_batch: bool,
     /// `writeKey` beside the events or in the single event.
     pub(super) write_key: Option<String>,
-    /// What the batch says for all elements, and how many bytes that is.
-    pub(super) defaults: Option<(BatchDefaults, usize)>,
+    /// What the batch says for all elements.
+    pub(super) said: Said,
+}
+
+/// The fields of a batch beside its elements, as they were sent. A tree of them takes forty times the
+/// room: it is made only when it is known who asks for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Said {
+    sent_at: Option<Bytes>,
+    context: Option<Bytes>,
+    integrations: Option<Bytes>,
+}
+
+impl Said {
+    /// How many bytes it is.
+    pub(super) fn size(&self) -> usize {
+        self.fields().iter().map(|(_, size)| size).sum()
+    }
+
+    /// What it says, if anything.
+    ///
+    /// # Errors
+    /// It is more than may be said for all elements of a batch.
+    pub(super) fn read(&self) -> Result<Option<BatchDefaults>, IngestError> {
+        if self.size() > MAX_DEFAULTS {
+            return Err(self.too_much());
+        }
+        let defaults = BatchDefaults {
+            sent_at: read(self.sent_at.as_ref()),
+            context: read(self.context.as_ref()),
+            integrations: read(self.integrations.as_ref()),
+        };
+        Ok((!defaults.is_empty()).then_some(defaults))
+    }
+
+    fn too_much(&self) -> IngestError {
+        let largest = self.fields().into_iter().max_by_key(|(_, size)| *size);
+        let (name, size) = largest.unwrap_or_default();
+        IngestError::BatchTooLarge(format!(
+            "{name} beside its events has {size} bytes; context, integrations and sentAt together may have {MAX_DEFAULTS}: put into each event what that event needs"
+        ))
+    }
+
+    /// Each field with its size.
+    fn fields(&self) -> [(&'static str, usize); 3] {
+        let size = |sent: &Option<Bytes>| sent.as_ref().map_or(0, Bytes::len);
+        [
+            ("context", size(&self.context)),
+            ("integrations", size(&self.integrations)),
+            ("sentAt", size(&self.sent_at)),
+        ]
+    }
 }
 
 /// Takes a body apart: one event, an array, or `{"batch": [..]}`. With `unwrap`, elements of the form
@@ -68,25 +121,24 @@ fn unpack_object(text: &str, body: &Bytes) -> Result<Unpacked, IngestError> {
         let whole = body.slice(range_in(text, text.trim_ascii()));
         return Ok(Unpacked { elements: vec![whole], write_key, ..Unpacked::default() });
     };
-    let said = [parts.sent_at, parts.context, parts.integrations];
-    let size = said.iter().flatten().map(|raw| raw.get().len()).sum();
-    let defaults = BatchDefaults {
-        sent_at: read(parts.sent_at),
-        context: read(parts.context),
-        integrations: read(parts.integrations),
-    };
+    let sent = |raw: Option<&RawValue>| raw.map(|raw| body.slice(range_in(text, raw.get())));
     Ok(Unpacked {
         elements: elements(batch.get(), text, body)?,
         is_batch: true,
         write_key,
-        defaults: (!defaults.is_empty()).then_some((defaults, size)),
+        said: Said {
+            sent_at: sent(parts.sent_at),
+            context: sent(parts.context),
+            integrations: sent(parts.integrations),
+        },
         wrapped_first: None,
     })
 }
 
 /// What cannot be read says nothing.
-fn read<T: serde::de::DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
-    raw.filter(|raw| raw.get() != "null").and_then(|raw| serde_json::from_str(raw.get()).ok())
+fn read<T: DeserializeOwned>(sent: Option<&Bytes>) -> Option<T> {
+    let text = readable(sent.filter(|sent| *sent != "null")?);
+    serde_json::from_str(&text).ok()
 }
 
 /// The elements of `array`, a part of `text`, as parts of `body`, which is as long as `text`.

@@ -165,12 +165,45 @@ async fn a_small_request_cannot_take_much_room() {
         app.post("/webhook/segment", &[], many.as_bytes()).await.told(),
         "413 batch_too_large"
     );
-    let context = format!(r#"{{"x":"{}"}}"#, "x".repeat(1_000_000));
-    let many = format!(r#"{{"batch":[{}],"context":{context}}}"#, vec!["{}"; 20].join(","));
+    let context = format!(r#"{{"x":"{}"}}"#, "x".repeat(60_000));
+    let many = format!(r#"{{"batch":[{}],"context":{context}}}"#, vec!["{}"; 300].join(","));
     assert_eq!(app.post("/v1/batch", &[KEY], many.as_bytes()).await.told(), "413 batch_too_large");
 
     let few = format!(r#"{{"batch":[{{}}],"context":{context}}}"#);
     assert_eq!(app.post("/v1/batch", &[KEY], few.as_bytes()).await.told(), "200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_says_for_all_has_a_limit_and_is_not_read_for_a_stranger() {
+    let app = App::start();
+    let zeros = format!("[{}0]", "0,".repeat(40_000));
+    for (name, value) in [
+        ("context", format!(r#"{{"a":{zeros}}}"#)),
+        ("integrations", format!(r#"{{"a":{zeros}}}"#)),
+        ("sentAt", zeros.clone()),
+    ] {
+        let body = format!(r#"{{"batch":[{{"type":"track"}}],"{name}":{value}}}"#);
+        let body = gzip(body.as_bytes());
+
+        let stranger = app.post("/v1/batch", &["Authorization: Bearer nobody"], &body).await;
+        let known = app.post("/v1/batch", &[KEY], &body).await;
+
+        assert_eq!(stranger.told(), "401 invalid_write_key", "{name}");
+        assert_eq!(known.told(), "413 batch_too_large", "{name}");
+        let message = known.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("{name} beside its events has")), "{message}");
+    }
+    assert_eq!(app.journal.take(), []);
+}
+
+#[test]
+fn what_a_batch_says_for_all_stays_bytes_until_it_is_asked_for() {
+    let body = r#"{"batch":[],"context":{ "a":[0] },"sentAt":"x","integrations":null}"#;
+    let said = unpack(&body.into(), false).unwrap().said;
+
+    assert_eq!(said.size(), r#"{ "a":[0] }"#.len() + r#""x""#.len() + "null".len());
+    let read = serde_json::to_value(said.read().unwrap()).unwrap();
+    assert_eq!(read, json!({"sent_at": "x", "context": {"a": [0]}}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
