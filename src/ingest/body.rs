@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::IngestError;
 
 /// Bodies of more than this, in bytes, are inflated and taken apart beside the threads that serve.
+/// They have room apart, too: those who wait for it are never ahead of somebody who needs little.
 pub(super) const SMALL: usize = 256 * 1024;
 
 /// How many bytes of bodies may be in memory at once for whoever brings a secret…
@@ -23,6 +24,9 @@ const FOR_TRUSTED: usize = 512 << 20;
 /// …and for everybody else: write keys are public, and signatures are checked when the body is there.
 /// What strangers send, or pretend to, cannot take the room of a webhook that has its token.
 const FOR_OTHERS: usize = 128 << 20;
+
+/// So much of either is for small bodies alone.
+const FOR_SMALL: usize = 32 << 20;
 
 /// Room is given in pieces of this many bytes.
 const PIECE: usize = 1024;
@@ -47,20 +51,55 @@ impl From<Bytes> for Body {
     }
 }
 
-/// The room for bodies, in memory.
+impl Body {
+    /// Becomes what it inflates to, and gives back the room that it needs no more.
+    ///
+    /// # Errors
+    /// As [`inflate`]; then it is as it was sent.
+    pub(super) fn inflate(&mut self, limit: usize) -> Result<(), IngestError> {
+        let inflated = inflate(&self.bytes, limit).map(|plain| self.bytes = plain);
+        self.give_back();
+        inflated
+    }
+
+    /// How many bytes it may need while it inflates to at most `limit`.
+    pub(super) fn with_inflated(&self, limit: usize) -> usize {
+        let length = self.bytes.len();
+        if self.is_gzip() { length.saturating_add(limit) } else { length }
+    }
+
+    fn is_gzip(&self) -> bool {
+        self.bytes.starts_with(&GZIP_MAGIC)
+    }
+
+    fn give_back(&mut self) {
+        if let Some(room) = &mut self.room {
+            let spare = room.num_permits().saturating_sub(self.bytes.len().div_ceil(PIECE));
+            drop(room.split(spare));
+        }
+    }
+}
+
+/// The room for bodies, in memory: for each kind of sender, for small and for large ones.
 pub(super) struct Rooms {
-    trusted: Arc<Semaphore>,
-    others: Arc<Semaphore>,
+    trusted: [Room; 2],
+    others: [Room; 2],
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        let room = |bytes| Arc::new(Semaphore::new(bytes / PIECE));
-        Self { trusted: room(FOR_TRUSTED), others: room(FOR_OTHERS) }
+        let rooms = |size| [Room::of(FOR_SMALL), Room::of(size - FOR_SMALL)];
+        Self { trusted: rooms(FOR_TRUSTED), others: rooms(FOR_OTHERS) }
     }
 }
 
 impl Rooms {
+    /// The room of a body that takes `bytes` in all.
+    fn of(&self, bytes: usize, trusted: bool) -> &Room {
+        let [small, large] = if trusted { &self.trusted } else { &self.others };
+        if bytes <= SMALL { small } else { large }
+    }
+
     /// Gives a body room for `bytes` in all; what it has counts. Whoever may need more than a little
     /// takes it at once: bodies that each hold half of their room would wait for each other.
     ///
@@ -72,28 +111,69 @@ impl Rooms {
         bytes: usize,
         trusted: bool,
     ) -> Result<(), IngestError> {
-        let (room, most) = match trusted {
-            true => (&self.trusted, FOR_TRUSTED),
-            false => (&self.others, FOR_OTHERS),
-        };
-        let has = body.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        self.of(bytes, trusted).give(body, bytes).await
+    }
+
+    /// Inflates a body on this thread, where it is small and stays so.
+    ///
+    /// # Errors
+    /// It is or becomes larger than that, or than `limit`; as [`inflate`]; there is no room in time.
+    pub(super) async fn inflate_small(
+        &self,
+        body: &mut Body,
+        limit: usize,
+        trusted: bool,
+    ) -> Result<(), IngestError> {
+        let limit = limit.min(SMALL);
+        if body.is_gzip() && body.bytes.len() <= limit {
+            // What was sent is gone before anybody else is served by this thread.
+            self.give(body, limit, trusted).await?;
+        }
+        body.inflate(limit)
+    }
+
+    /// How many bytes of it are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.trusted.iter().chain(&self.others).map(Room::taken).sum()
+    }
+}
+
+/// Room that is given in the order in which it is asked for.
+struct Room {
+    size: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    fn of(size: usize) -> Self {
+        Self { size, free: Arc::new(Semaphore::new(size / PIECE)) }
+    }
+
+    async fn give(&self, body: &mut Body, bytes: usize) -> Result<(), IngestError> {
+        let held = body.room.as_ref().filter(|held| Arc::ptr_eq(held.semaphore(), &self.free));
+        let has = held.map_or(0, OwnedSemaphorePermit::num_permits);
         // One body that may be larger than all the room gets all of it.
-        let missing = bytes.min(most).div_ceil(PIECE).saturating_sub(has);
+        let missing = bytes.min(self.size).div_ceil(PIECE).saturating_sub(has);
         if missing == 0 {
             return Ok(());
         }
         let pieces = u32::try_from(missing).unwrap_or(u32::MAX);
-        let more = Arc::clone(room).acquire_many_owned(pieces);
-        match tokio::time::timeout(PATIENCE, more).await {
-            Ok(Ok(more)) => {
-                match &mut body.room {
-                    Some(room) => room.merge(more),
-                    none => *none = Some(more),
-                }
-                Ok(())
-            }
-            Ok(Err(_)) | Err(_) => Err(IngestError::Busy),
+        let more = Arc::clone(&self.free).acquire_many_owned(pieces);
+        let Ok(Ok(more)) = tokio::time::timeout(PATIENCE, more).await else {
+            return Err(IngestError::Busy);
+        };
+        match &mut body.room {
+            Some(room) if has > 0 => room.merge(more),
+            // It had none, or grew out of another one.
+            room => *room = Some(more),
         }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn taken(&self) -> usize {
+        self.size - self.free.available_permits() * PIECE
     }
 }
 
@@ -225,15 +305,15 @@ mod tests {
         let rooms = Rooms::default();
         let mut held: Vec<Body> = (0..4).map(|_| body()).collect();
         for one in &mut held {
-            rooms.give(one, FOR_OTHERS / 8, false).await.unwrap();
-            rooms.give(one, FOR_OTHERS / 4, false).await.unwrap();
-            rooms.give(one, FOR_OTHERS / 4, false).await.unwrap();
+            for bytes in [4 << 20, 8 << 20, 8 << 20] {
+                rooms.give(one, bytes, false).await.unwrap();
+            }
         }
-        assert_eq!(rooms.others.available_permits(), 0, "what it has counts");
+        assert_eq!(rooms.taken(), 32 << 20, "what it has counts");
 
         held.pop();
 
-        assert_eq!(rooms.others.available_permits() * PIECE, FOR_OTHERS / 4);
+        assert_eq!(rooms.taken(), 24 << 20);
     }
 
     #[tokio::test]
@@ -242,8 +322,34 @@ mod tests {
         let (mut greedy, mut other, mut trusted) = (body(), body(), body());
         rooms.give(&mut greedy, usize::MAX, false).await.unwrap();
 
-        assert_eq!(rooms.give(&mut other, 1, false).now_or_never(), None, "it waits");
+        let waiting = rooms.give(&mut other, SMALL + 1, false).now_or_never();
         let given = rooms.give(&mut trusted, 32 << 20, true).now_or_never();
-        assert_eq!(given, Some(Ok(())));
+
+        assert_eq!((waiting, given), (None, Some(Ok(()))));
+    }
+
+    #[tokio::test]
+    async fn small_bodies_never_stand_behind_large_ones() {
+        let rooms = Rooms::default();
+        let (mut greedy, mut large, mut small) = (body(), body(), body());
+        rooms.give(&mut greedy, usize::MAX, true).await.unwrap();
+        let mut waiting = Box::pin(rooms.give(&mut large, SMALL + 1, true));
+        assert_eq!((&mut waiting).now_or_never(), None);
+
+        assert_eq!(rooms.give(&mut small, SMALL, true).now_or_never(), Some(Ok(())));
+
+        drop(greedy);
+        assert_eq!(waiting.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_grows_large_leaves_the_room_of_the_small() {
+        let rooms = Rooms::default();
+        let mut one = body();
+        rooms.give(&mut one, SMALL, true).await.unwrap();
+        rooms.give(&mut one, 2 * SMALL, true).await.unwrap();
+
+        let [small, large] = &rooms.trusted;
+        assert_eq!((small.taken(), large.taken()), (0, 2 * SMALL));
     }
 }

@@ -197,34 +197,44 @@ impl Intake {
         admission: Admission,
         body: impl Into<Body>,
     ) -> Result<Taken, IngestError> {
-        let mut body = body.into();
-        let small = admission.limit.min(body::SMALL);
-        let (source, batch) = match body::inflate(&body.bytes, small) {
-            Ok(plain) => self.take_apart(admission, &plain)?,
-            // Large, or inflates to something large: not on the thread that serves the others.
-            Err(IngestError::BodyTooLarge(_)) => {
-                let plain = admission.limit.saturating_add(body.bytes.len());
-                self.rooms.give(&mut body, plain, admission.has_secret).await?;
-                let (intake, sent) = (Arc::clone(self), body.bytes.clone());
-                let work = move || {
-                    let plain = body::inflate(&sent, admission.limit)?;
-                    intake.take_apart(admission, &plain)
-                };
-                tokio::task::spawn_blocking(work)
-                    .await
-                    .map_err(|_| IngestError::JournalFailed)??
-            }
-            Err(error) => return Err(error),
-        };
+        let ((source, batch), body) = self.inflate(admission, body.into()).await?;
         let count = batch.len();
         if count == 0 {
             return Ok(Taken::default());
         }
-        let receipts =
-            self.journal.accept(batch).await.map_err(|_| IngestError::JournalFailed)??;
+        let stored = self.journal.accept(batch).await;
+        // Only now: the journal held on to its bytes.
+        drop(body);
+        let receipts = stored.map_err(|_| IngestError::JournalFailed)??;
         measure::events(&self.config.source[source].name, count);
         let first = receipts.iter().filter(|one| matches!(one, Receipt::First(_))).count();
         Ok(Taken { first, duplicates: receipts.len() - first })
+    }
+
+    /// Inflates a body and takes it apart, the room with it: the body comes back.
+    async fn inflate(
+        self: &Arc<Self>,
+        admission: Admission,
+        mut body: Body,
+    ) -> Result<((usize, Vec<Accepted>), Body), IngestError> {
+        let (limit, trusted) = (admission.limit, admission.has_secret);
+        match self.rooms.inflate_small(&mut body, limit, trusted).await {
+            Ok(()) => Ok((self.take_apart(admission, &body.bytes)?, body)),
+            // Large, or inflates to something large: not on the thread that serves the others.
+            Err(IngestError::BodyTooLarge(_)) => {
+                let most = body.with_inflated(limit);
+                self.rooms.give(&mut body, most, trusted).await?;
+                let intake = Arc::clone(self);
+                // The body goes along: who hangs up meanwhile frees no room that is still in use.
+                let work = move || {
+                    body.inflate(limit)?;
+                    Ok((intake.take_apart(admission, &body.bytes)?, body))
+                };
+                let done = tokio::task::spawn_blocking(work).await;
+                done.map_err(|_| IngestError::JournalFailed)?
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What [`Self::accept`] would store, without storing it: fixtures and dry runs come in by the

@@ -5,5 +5,6 @@ mod auth;
 mod bodies;
 mod browsers;
 mod recorded;
+mod rooms;
 mod support;
 mod timing;

@@ -39,6 +39,8 @@ pub(super) struct MemoryJournal {
     pub(super) broken: Mutex<Option<JournalError>>,
     /// Whether requests are left without an answer, as by a writer that is gone.
     pub(super) gone: AtomicBool,
+    /// Called whenever something is to be stored, before it is.
+    pub(super) on_accept: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl MemoryJournal {
@@ -50,6 +52,9 @@ impl MemoryJournal {
 
 impl Journal for MemoryJournal {
     fn accept(&self, batch: Vec<Accepted>) -> Reply<Vec<Receipt>> {
+        if let Some(called) = &*self.on_accept.lock().unwrap() {
+            called();
+        }
         let (answer, reply) = oneshot::channel();
         if self.gone.load(Ordering::SeqCst) {
             return reply;
@@ -183,6 +188,7 @@ pub(super) fn intake(config: &Config) -> (Arc<Intake>, Arc<MemoryJournal>) {
 /// A running server.
 pub(super) struct App {
     pub(super) addr: SocketAddr,
+    pub(super) intake: Arc<Intake>,
     pub(super) journal: Arc<MemoryJournal>,
     pub(super) stop: StopHandle,
     pub(super) readiness: Arc<Mutex<Readiness>>,
@@ -202,9 +208,10 @@ impl App {
             readiness: *told.lock().unwrap(),
             bundle: "abc".into(),
         });
-        let server = Server::bind(config, intake, probe, Duration::from_secs(1)).unwrap();
+        let server =
+            Server::bind(config, Arc::clone(&intake), probe, Duration::from_secs(1)).unwrap();
         let (addr, stop) = (server.addr(), server.stop_handle());
-        Self { addr, journal, stop, readiness, serving: tokio::spawn(server.run()) }
+        Self { addr, intake, journal, stop, readiness, serving: tokio::spawn(server.run()) }
     }
 
     pub(super) async fn post(&self, target: &str, headers: &[&str], body: &[u8]) -> Answer {
