@@ -100,8 +100,8 @@ impl Rooms {
         if bytes <= SMALL { small } else { large }
     }
 
-    /// Gives a body room for `bytes` in all; what it has counts. Whoever may need more than a little
-    /// takes it at once: bodies that each hold half of their room would wait for each other.
+    /// Gives a body room for `bytes` in all; what it has counts. Who is known to need it takes it at
+    /// once: bodies that each hold half of their room would wait for each other.
     ///
     /// # Errors
     /// There was none in time.
@@ -230,7 +230,12 @@ async fn collect(
             true => SMALL.min(expected.limit),
             false => expected.limit,
         });
-        if let Err(busy) = rooms.give(&mut body, whole.max(length), expected.trusted).await {
+        let whole = whole.max(length);
+        // What a stranger announces may never come, and takes nothing. If so many come at once that
+        // they wait for each other, the first of them loses patience and makes room.
+        let bytes = if expected.trusted { whole } else { length };
+        let room = rooms.of(whole, expected.trusted);
+        if let Err(busy) = room.give(&mut body, bytes).await {
             return Some(Err(busy));
         }
         if body.bytes.is_empty() && collected.is_empty() {

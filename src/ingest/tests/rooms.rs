@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::support::*;
 use crate::clock::{Clock, Time};
@@ -51,6 +53,26 @@ async fn what_waits_for_the_journal_takes_the_room_of_its_plain_bytes_and_no_mor
         assert_eq!(taken.swap(0, Ordering::SeqCst), plain.next_multiple_of(1024), "{what}");
         assert_eq!(app.intake.rooms.taken(), 0, "{what}: all of it comes back");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_takes_room_for_what_was_sent_and_not_for_what_is_announced() {
+    let app = App::start();
+    let mut announcing = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(app.addr).await.unwrap();
+        let head =
+            "POST /webhook/signed HTTP/1.1\r\nHost: segue.test\r\nContent-Length: 33554432\r\n";
+        stream.write_all(format!("{head}\r\n[").as_bytes()).await.unwrap();
+        announcing.push(stream);
+    }
+    while app.intake.rooms.taken() < announcing.len() * 1024 {
+        tokio::task::yield_now().await;
+    }
+
+    assert_eq!(app.intake.rooms.taken(), announcing.len() * 1024);
+    let large = event(3 * SMALL);
+    assert_eq!(app.post("/v1/track", &[KEY], &large).await.told(), "200");
 }
 
 /// Says that it was asked for the time, and answers when it is told to.
