@@ -56,8 +56,8 @@ use query::Query;
 use runs::Runs;
 use split::Unpacked;
 
-/// With the fields of its batch given to each element, a request may not take more than this many
-/// times its size limit in the journal.
+/// What is kept with the elements of a request may not take more than this many times its size limit
+/// in the journal.
 const MAX_EXPANSION: usize = 4;
 
 /// The door: shared by all workers.
@@ -264,8 +264,7 @@ impl Intake {
             return Err(IngestError::MissingBatch);
         }
         let defaults = unpacked.said.read()?;
-        check_expansion(&unpacked, admission.limit)?;
-        Ok((source, self.raw_calls(admission, (source, trust), unpacked, defaults)))
+        Ok((source, self.raw_calls(admission, (source, trust), unpacked, defaults)?))
     }
 
     /// Finds the source where only the body names it, and what is trusted.
@@ -306,7 +305,7 @@ impl Intake {
         (source, trust): (usize, Covered),
         unpacked: Unpacked,
         defaults: Option<BatchDefaults>,
-    ) -> Vec<Accepted> {
+    ) -> Result<Vec<Accepted>, IngestError> {
         let source = &self.config.source[source];
         let ingress = match admission.packing {
             Packing::Webhook => Ingress::Webhook,
@@ -341,6 +340,7 @@ impl Intake {
             headers: admission.headers,
             batch,
         });
+        check_expansion(&arrival, unpacked.elements.len(), admission.limit)?;
         let accepted = |(at, element): (usize, Bytes)| {
             let mut arrival = Arc::clone(&arrival);
             if trust == Covered::FirstElement && at == 0 {
@@ -358,7 +358,7 @@ impl Intake {
             let key = fingerprint.dedupe_key(&source.name);
             Accepted { key, call: RawCall::known(arrival, element, fingerprint) }
         };
-        unpacked.elements.into_iter().enumerate().map(accepted).collect()
+        Ok(unpacked.elements.into_iter().enumerate().map(accepted).collect())
     }
 
     fn headers_for_scripts(&self, headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -370,14 +370,13 @@ impl Intake {
     }
 }
 
-/// The fields of a batch are kept with each of its elements; a few bytes of request must not become
-/// gigabytes of journal.
-fn check_expansion(unpacked: &Unpacked, limit: usize) -> Result<(), IngestError> {
-    let size = unpacked.said.size();
-    if size.saturating_mul(unpacked.elements.len()) > limit.saturating_mul(MAX_EXPANSION) {
+/// An arrival is kept with each element, and has in it what a client may make large: the fields of the
+/// batch and the headers for scripts. A few bytes of request must not become gigabytes of journal.
+fn check_expansion(arrival: &Arrival, elements: usize, limit: usize) -> Result<(), IngestError> {
+    let size = serde_json::to_vec(arrival).map_or(0, |envelope| envelope.len());
+    if size.saturating_mul(elements) > limit.saturating_mul(MAX_EXPANSION) {
         return Err(IngestError::BatchTooLarge(format!(
-            "{} events with {size} bytes of context and integrations for each",
-            unpacked.elements.len()
+            "{elements} events, and {size} bytes of context, integrations and headers are kept with each; send fewer at once"
         )));
     }
     Ok(())

@@ -174,6 +174,22 @@ async fn a_small_request_cannot_take_much_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nor_can_one_with_a_large_header_that_is_kept_with_each_event() {
+    let mut config = config();
+    config.ingest.headers = vec!["X-Shop".into()];
+    let app = App::start_with(&config);
+    let header = format!("X-Shop: {}", "x".repeat(50_000));
+    let events = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+
+    let answer = app.post("/v1/batch", &[KEY, &header], events(400).as_bytes()).await;
+    assert_eq!(answer.told(), "413 batch_too_large");
+    let answer = app.post("/v1/batch", &[KEY, &header], events(200).as_bytes()).await;
+    assert_eq!(answer.told(), "200");
+    let answer = app.post("/v1/batch", &[KEY], events(MAX_ELEMENTS).as_bytes()).await;
+    assert_eq!(answer.told(), "200", "what each event is given by Segue itself counts for little");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_batch_says_for_all_has_a_limit_and_is_not_read_for_a_stranger() {
     let app = App::start();
     let zeros = format!("[{}0]", "0,".repeat(40_000));
