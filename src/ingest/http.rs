@@ -11,6 +11,10 @@ use super::query::Query;
 use super::{Body, IngestError, Intake, RequestHead, Surface, Taken, browser, pixel};
 use crate::spec::Call;
 
+/// What the paths of [`crate::server`] begin with.
+const FIRST_PARTS: [&str; 8] =
+    ["b", "beacon", "health", "pixel", "projects", "sourceConfig", "v1", "webhook"];
+
 /// Some SDKs parse the answer and retry when it is not this.
 const SUCCESS: &str = r#"{"success":true}"#;
 
@@ -167,11 +171,15 @@ fn refused(request: &HttpRequest, intake: &Intake, error: &IngestError) {
     intake.refusals.note((&path, source), error, intake.clock.now());
 }
 
-/// The beginning of a path that is none of ours: more of it may hold a key.
+/// The beginning of a path that is none of ours, if that is one of ours: anything else may be a key.
 fn beginning(path: &str) -> String {
-    let first = path.split('/').find(|part| !part.is_empty()).unwrap_or_default();
-    let first: String = first.chars().take(40).collect();
-    format!("/{first}{}", if path.trim_matches('/').contains('/') { "/…" } else { "" })
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let first = parts.next().unwrap_or_default();
+    match (FIRST_PARTS.contains(&first), parts.next()) {
+        (true, None) => format!("/{first}"),
+        (true, Some(_)) => format!("/{first}/…"),
+        (false, _) => "/…".into(),
+    }
 }
 
 /// The route, not the URL: it may hold a key.
@@ -189,4 +197,26 @@ async fn read(
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     let expected = Expected { announced, limit, trusted, deadline: intake.body_deadline() };
     body::receive(payload, expected, &intake.rooms).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_path_that_is_none_of_ours_nothing_is_shown_that_may_be_a_key() {
+        let table = [
+            ("/s3cret-demo", "/…"),
+            ("/s3cret-demo/webhook/segment", "/…"),
+            ("/webhooks/segment", "/…"),
+            ("/webhook/segment/s3cret-demo", "/webhook/…"),
+            ("//v1/s3cret-demo", "/v1/…"),
+            ("/webhook", "/webhook"),
+            ("/webhook/", "/webhook"),
+            ("/", "/…"),
+        ];
+        for (path, expected) in table {
+            assert_eq!(beginning(path), expected, "{path}");
+        }
+    }
 }
