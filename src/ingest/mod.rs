@@ -346,7 +346,7 @@ impl Intake {
             if trust == Covered::FirstElement && at == 0 {
                 Arc::make_mut(&mut arrival).trusted = true;
             }
-            let (fingerprint, replay) = Sketch::read(&element, |sketch| {
+            let (fingerprint, replay) = RawCall::sketch(&element, |sketch| {
                 let fingerprint = Fingerprint::of(&arrival, &element, sketch);
                 let flag = flag.clone();
                 let replay = replay::at_acceptance(guard, ingress, accepted_at, flag, sketch);

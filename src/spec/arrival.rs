@@ -165,6 +165,10 @@ pub struct RawCall {
 }
 
 impl RawCall {
+    /// A larger call, in bytes, is never read: a tree of it takes forty times its size. Far beyond what
+    /// is sent on purpose: Segment allows 32 KB, RudderStack some hundred.
+    pub const MAX_BYTES: usize = 1 << 20;
+
     /// A call from its bytes. They are parsed when somebody asks, and once.
     pub fn new(arrival: impl Into<Arc<Arrival>>, body: Bytes) -> Self {
         Self { arrival: arrival.into(), body, fields: None, fingerprint: None }
@@ -182,10 +186,16 @@ impl RawCall {
         self.fields = None;
     }
 
+    /// Reads the body of a call as far as the door needs it, and hands that on; `None` where it is no
+    /// JSON or too large.
+    pub fn sketch<R>(body: &[u8], then: impl FnOnce(Option<&Sketch<'_>>) -> R) -> R {
+        if body.len() > Self::MAX_BYTES { then(None) } else { Sketch::read(body, then) }
+    }
+
     /// What identifies this call.
     pub fn fingerprint(&mut self) -> Fingerprint {
         let find_out = || {
-            Sketch::read(&self.body, |sketch| Fingerprint::of(&self.arrival, &self.body, sketch))
+            Self::sketch(&self.body, |sketch| Fingerprint::of(&self.arrival, &self.body, sketch))
         };
         *self.fingerprint.get_or_insert_with(find_out)
     }
@@ -211,6 +221,13 @@ impl RawCall {
 
 /// Messages carry positions, never content.
 fn parse(body: &[u8]) -> Result<Object, String> {
+    if body.len() > RawCall::MAX_BYTES {
+        return Err(format!(
+            "it has {} bytes and may have {}: send less in one event",
+            body.len(),
+            RawCall::MAX_BYTES
+        ));
+    }
     let read = serde_json::from_slice::<Value>(body);
     let read = match (read, mend(body)) {
         (Err(_), Some(mended)) => serde_json::from_slice(&mended),

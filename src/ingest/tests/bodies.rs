@@ -1,6 +1,7 @@
 //! How bodies are packed, and what is stored of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::config::{Config, IngestConfig};
 use crate::ingest::split::{MAX_ELEMENTS, unpack};
-use crate::spec::{Call, Ingress, Replay};
+use crate::outcome::DeadCode;
+use crate::spec::{Call, Ingress, RawCall, Replay, Vendor, normalise};
 
 const KEY: &str = "Authorization: Bearer demo-segment";
 
@@ -64,6 +66,35 @@ async fn a_broken_element_costs_its_neighbours_nothing() {
     assert_eq!(bytes, elements);
     let readable: Vec<bool> = stored.iter_mut().map(|call| call.fields().is_some()).collect();
     assert_eq!(readable, [true, true, true, false, true], "a broken character costs only itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_too_large_to_be_read_is_kept_whole_and_costs_its_neighbours_nothing() {
+    let app = App::start();
+    let event = |size: usize, id: &str| {
+        let start =
+            format!(r#"{{"type":"track","event":"A","userId":"u","messageId":"{id}","n":["#);
+        let zeros = "0,".repeat((size - start.len() - 3) / 2);
+        let mut event = format!("{start}{zeros}0]");
+        event.push_str(&" ".repeat(size - event.len() - 1));
+        event + "}"
+    };
+    let elements = [event(1 << 20, "a"), event((1 << 20) + 1, "b"), event(100, "c")];
+
+    let body = format!("[{}]", elements.join(","));
+    assert_eq!(app.post("/webhook/segment", &[], body.as_bytes()).await.told(), "200");
+
+    let mut stored = app.journal.take();
+    assert_eq!(bodies(&stored), elements);
+    let mut read_again = RawCall::new(Arc::clone(&stored[1].arrival), stored[1].body.clone());
+    assert_eq!(stored[1].fingerprint(), read_again.fingerprint());
+    let outcomes = stored.iter_mut().map(|call| normalise(call, Vendor::Segment).map(drop));
+    let [Ok(()), Err(letter), Ok(())] = &outcomes.collect::<Vec<_>>()[..] else {
+        panic!("only the second is too large")
+    };
+    assert_eq!(letter.code, DeadCode::InvalidJson);
+    let expected = "the event cannot be read: it has 1048577 bytes and may have 1048576: send less in one event";
+    assert_eq!(letter.message, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
