@@ -26,7 +26,7 @@ const FOR_TRUSTED: usize = 512 << 20;
 const FOR_OTHERS: usize = 128 << 20;
 
 /// So much of either is for small bodies alone.
-const FOR_SMALL: usize = 32 << 20;
+const FOR_SMALL: usize = 64 << 20;
 
 /// Room is given in pieces of this many bytes.
 const PIECE: usize = 1024;
