@@ -17,6 +17,9 @@ use crate::spec::Traffic;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events per job of a script thread.
 pub(super) const CHUNK: usize = 64;
+/// Bytes of events per job, but for one that is larger by itself: while they are worked on they take many
+/// times that.
+const JOB_BYTES: usize = 256 * 1024;
 /// Bytes of events without an end that are held in memory, of both classes.
 const BYTES_IN_MEMORY: usize = 32 << 20;
 
@@ -148,6 +151,27 @@ fn is_ahead(at: Time, now: Time, furthest: Duration) -> bool {
     now < at && at <= now.plus(furthest)
 }
 
+/// Events in pieces of [`JOB_BYTES`], in their order.
+fn in_pieces(events: Vec<Stored>) -> Vec<Vec<Stored>> {
+    let mut pieces: Vec<Vec<Stored>> = Vec::new();
+    let mut room = 0;
+    for stored in events {
+        let size = stored.call.as_ref().map_or(0, |call| call.body.len());
+        match pieces.last_mut() {
+            Some(piece) if size <= room => {
+                room -= size;
+                piece.push(stored);
+            }
+            _ => {
+                room = JOB_BYTES.saturating_sub(size);
+                pieces.push(vec![stored]);
+            }
+        }
+    }
+    pieces.iter_mut().for_each(Vec::shrink_to_fit);
+    pieces
+}
+
 impl Driver {
     /// Reads what there is to do. Live traffic comes first in every round; what is due may be a whole
     /// backfill whose parking ends, so it gets a turn, never precedence.
@@ -251,7 +275,7 @@ impl Driver {
     }
 
     /// Hands events to the script threads; answers whether there were any.
-    fn dispatch(&mut self, place: Place, mut events: Vec<Stored>) -> Result<bool, JournalError> {
+    fn dispatch(&mut self, place: Place, events: Vec<Stored>) -> Result<bool, JournalError> {
         if events.is_empty() {
             return Ok(false);
         }
@@ -267,16 +291,16 @@ impl Driver {
                 }
             }
         }
-        events.shrink_to_fit();
-        let now = self.relay.clock.now();
         let lane = self.feed.lane(traffic);
-        let job = Job { traffic, ticket: lane.next_ticket, events };
-        lane.next_ticket += 1;
-        lane.sent_at = now;
-        match &self.jobs {
-            Some(jobs) if jobs.send(job).is_ok() => Ok(true),
-            _ => Err(JournalError::Failed("the script threads are gone".into())),
+        lane.sent_at = self.relay.clock.now();
+        for events in in_pieces(events) {
+            let job = Job { traffic, ticket: lane.next_ticket, events };
+            lane.next_ticket += 1;
+            if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
+                return Err(JournalError::Failed("the script threads are gone".into()));
+            }
         }
+        Ok(true)
     }
 
     /// Notes that an event is tried alone; answers whether it is to be, or is the one that brought the

@@ -158,6 +158,23 @@ fn after_a_crash_a_backlog_of_live_events_hides_no_culprit_behind_it() {
 }
 
 #[test]
+fn large_events_are_worked_on_a_few_at_a_time() {
+    let large = |seq| {
+        let size = if seq == 3 { 2 * JOB_BYTES } else { JOB_BYTES / 3 };
+        let body = format!("{{}}{}", " ".repeat(size - 2));
+        let call = Ok(RawCall::new(Arrival::default(), body.into()));
+        Stored { call, ..stored(seq, LIVE) }
+    };
+    let mut reading = Reading::from(ForgetfulJournal {
+        queued: (1..=8).map(large).collect(),
+        ..ForgetfulJournal::default()
+    });
+    let jobs: Vec<Vec<u64>> =
+        reading.read().iter().map(|job| seqs(std::slice::from_ref(job))).collect();
+    assert_eq!(jobs, [vec![1, 2], vec![3], vec![4, 5, 6], vec![7, 8]]);
+}
+
+#[test]
 fn while_there_is_no_room_nothing_is_looked_for() {
     let mut reading = Reading::from(ForgetfulJournal::default());
     assert!(reading.driver.next_read(reading.clock.now()) <= reading.clock.now());
