@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -31,6 +32,19 @@ pub(crate) struct Setup {
     pub(crate) data: Option<PathBuf>,
     /// What the shell does before it becomes the server.
     pub(crate) before: String,
+}
+
+/// What a server says became of the events, over all sources.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) redriven: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dropped: u64,
+    pub(crate) dead_lettered: u64,
+    /// Without an outcome, wherever they wait.
+    #[serde(default)]
+    pub(crate) pending: u64,
 }
 
 /// The server. Its folder goes with it.
@@ -173,9 +187,14 @@ impl Segue {
         rows.iter().take(5).map(said).collect::<Vec<_>>().join("\n")
     }
 
-    /// The counter of an outcome, over all sources. A server that is too busy to say is asked again.
-    pub(crate) async fn count(&self, outcome: &str) -> u64 {
-        let counted = async |segue: &Self| segue.status().await?["events"][outcome].as_u64();
+    /// What it counted, at one moment. A server that is too busy to say is asked again.
+    pub(crate) async fn counts(&self) -> Counts {
+        let counted = async |segue: &Self| {
+            let status = segue.status().await?;
+            let pending = status["pending"].as_object()?.values().filter_map(Value::as_u64).sum();
+            let counts = serde_json::from_value(status["events"].clone()).ok()?;
+            Some(Counts { pending, ..counts })
+        };
         self.until("it says what it counted", counted).await
     }
 

@@ -109,7 +109,7 @@ pub(super) async fn copies(_: Options) -> Report {
     if let Some(other) = answers.iter().find(|status| **status != 200) {
         report.figure("one of the others", other);
     }
-    let dropped = world.segue.count("dropped").await;
+    let dropped = world.segue.counts().await.dropped;
     report.must("dropped as duplicates", "99", dropped, dropped == 99);
     let verdict = world.judge(&mut report).await;
     report.must("delivered", "1", verdict.arrived, verdict.arrived == 1);

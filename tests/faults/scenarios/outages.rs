@@ -128,7 +128,7 @@ pub(super) async fn storm(options: Options) -> Report {
     // One for each window, behind those that were in flight when the first one was refused.
     let most = 8 + 4;
     report.must("requests in 4 s of Retry-After: 1", format!("<= {most}"), asked, asked <= most);
-    let dead = world.segue.count("dead_lettered").await;
+    let dead = world.segue.counts().await.dead_lettered;
     report.must("given up", "0", dead, dead == 0);
     world.judge(&mut report).await;
     report
@@ -156,7 +156,7 @@ pub(super) async fn rotated_key(options: Options) -> Report {
     let asked = world.requests();
     sleep(Duration::from_secs(1)).await;
     let meanwhile = world.requests() - asked;
-    let dead = world.segue.count("dead_lettered").await;
+    let dead = world.segue.counts().await.dead_lettered;
     world.segue.terminate().await;
     world.segue.configure(&setup("new", url));
     world.fail(&[]);

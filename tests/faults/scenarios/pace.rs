@@ -43,13 +43,13 @@ pub(super) async fn backfill(options: Options) -> Report {
             sending.stop().await;
         }
         world.fail(&[]);
-        let begins = world.segue.count("delivered").await;
-        let counted = async |segue: &Segue| Some(segue.count("delivered").await);
+        let begins = world.segue.counts().await.delivered;
+        let counted = async |segue: &Segue| Some(segue.counts().await.delivered);
         let begun = async |segue: &Segue| counted(segue).await.filter(|now| *now > begins);
         let before = world.segue.until("the backfill to move", begun).await;
         let begun = Instant::now();
         let beside = live(&world, rate, options.seconds).await;
-        let after = world.segue.count("delivered").await;
+        let after = world.segue.counts().await.delivered;
         let old =
             (after - before).saturating_sub(world.oracle.sent_by(|person| person < OLD) as u64);
         let speed = old as f64 / begun.elapsed().as_secs_f64();

@@ -89,7 +89,7 @@ pub(super) async fn weather(options: Options) -> Report {
 
     report.figure("seed; changes of it; stops", format!("{}; {changes}; {stops}", options.seed));
     report.figure("drained in", seconds(drained));
-    let dead = world.segue.count("dead_lettered").await;
+    let dead = world.segue.counts().await.dead_lettered;
     report.must("dead letters", "0", dead, dead == 0);
     let panicked = world.segue.panicked();
     report.must("panics", "no", panicked, !panicked);
