@@ -11,19 +11,27 @@ use crate::Options;
 use crate::load::{Load, start};
 use crate::proxy::{Mode, Proxy};
 use crate::report::{Report, millis};
-use crate::server::Setup;
+use crate::server::{Segue, Setup};
 
-/// Killed again and again while it is sent to.
+/// Killed again and again while it is sent to. Every other time Customer.io answers so late that the kill
+/// comes between a request and its answer.
 pub(super) async fn kills(options: Options) -> Report {
     let mut report = Report::new("kills");
     let mut world = World::start(Setup::default()).await;
     let sending = start(&world.load(options.rate), &world.oracle, None);
     let (mut slowest, mut on_their_way) = (Duration::ZERO, 0);
     for kill in 0..options.kills {
+        let is_slow = kill % 2 == 0;
+        world.fail(if is_slow { &["slow/5000, repeat"] } else { &[] });
         // 0.4 to 2 s, the same in every run.
         sleep(Duration::from_millis(400 + kill * 7919 % 1600)).await;
-        let delivered = world.segue.counts().await.delivered;
+        let unanswered = async |segue: &Segue| {
+            let delivered = segue.counts().await.delivered;
+            (!is_slow || world.arrived() > delivered).then_some(delivered)
+        };
+        let delivered = world.segue.until("something is on its way", unanswered).await;
         world.segue.kill();
+        world.fail(&[]);
         slowest = slowest.max(world.segue.launch().await);
         on_their_way += world.arrived() - delivered;
     }
@@ -34,6 +42,7 @@ pub(super) async fn kills(options: Options) -> Report {
     let verdict = world.judge(&mut report).await;
     let (again, mark) = (verdict.duplicates, format!("<= {on_their_way}, on their way"));
     report.must("resent, recognised by their ULID", mark, again, again <= on_their_way);
+    report.must("some were", "> 0", again, again > 0);
     let soon = slowest <= Duration::from_secs(1);
     report.should("slowest start until ready", "<= 1000 ms", millis(slowest), soon);
     report
