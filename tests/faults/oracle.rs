@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// Events of these people and of those behind them happened long ago.
 pub(crate) const OLD: u64 = 200_000;
+/// Events of this user are not ours: they are only there to do harm.
+pub(crate) const NASTY: &str = "nasty";
 const AGO: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// What is known of the events that were sent.
@@ -37,6 +39,8 @@ pub(crate) struct Verdict {
     pub(crate) arrived: u64,
     /// Answered 200, and never arrived.
     pub(crate) lost: u64,
+    /// Events of the nasty user that arrived.
+    pub(crate) nasty: u64,
     /// Arrived, and never sent.
     pub(crate) invented: u64,
     /// Arrived with another payload.
@@ -92,7 +96,12 @@ impl Oracle {
         let mut verdict = Verdict::default();
         let mut people: HashMap<u64, String> = HashMap::new();
         let mut last: HashMap<u64, u64> = HashMap::new();
+        let nasty = emulator.person(NASTY).map(|person| person.cio_id);
         for record in emulator.events() {
+            if nasty.is_some() && record.cio_id == nasty {
+                verdict.nasty += 1;
+                continue;
+            }
             let number = record.data.get("n").and_then(Value::as_u64);
             let Some((number, known)) =
                 number.and_then(|number| Some((number, sent.get(number as usize)?)))

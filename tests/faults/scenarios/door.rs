@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::World;
 use crate::Options;
 use crate::load::{client, start};
-use crate::report::{Report, millis, percentile, seconds};
+use crate::oracle::NASTY;
+use crate::report::{Report, mebibytes, millis, percentile, seconds};
 use crate::server::Setup;
 
 /// Heads and bodies that come byte by byte, on many connections.
@@ -59,9 +60,10 @@ pub(super) async fn slowloris(options: Options) -> Report {
         bodies <= Duration::from_secs(8),
     );
     report.must("answered otherwise than 408 or closed", "0", odd.len(), odd.is_empty());
-    report.should("p99 of good clients, before", "", millis(before), true);
-    let unharmed = during <= before * 2 + Duration::from_millis(5);
-    report.should("p99 of good clients, meanwhile", "<= 2 x", millis(during), unharmed);
+    report.figure("p99 of good clients, before", millis(before));
+    let twice = before * 2 + Duration::from_millis(5);
+    let marks = [twice, before * 10 + Duration::from_secs(3)];
+    report.at_most("p99 of good clients, meanwhile", marks, during, millis);
     world.judge(&mut report).await;
     report
 }
@@ -139,11 +141,9 @@ pub(super) async fn hostile(options: Options) -> Report {
         let before = world.segue.memory_mib();
         let (bombed, took) = post(path, bomb(gib), true).await;
         report.must(&format!("a gzip bomb of {gib} GiB is answered"), "413", bombed, bombed == 413);
-        let soon = took <= Duration::from_millis(limit);
-        report.should("in", format!("<= {limit} ms"), millis(took), soon);
+        report.at_most("in", [limit, 10_000].map(Duration::from_millis), took, millis);
         let most = world.segue.memory_mib().saturating_sub(before);
-        let held = most <= ceiling;
-        report.should("memory grew by", format!("<= {ceiling} MiB"), format!("{most} MiB"), held);
+        report.at_most("memory grew by", [ceiling, 300], most, mebibytes);
     }
     let (large, _) = post("/v1/batch", vec![b' '; 5_000_000], false).await;
     report.must("a body over the limit", "413 or closed", large, [413, 0].contains(&large));
@@ -161,13 +161,12 @@ pub(super) async fn hostile(options: Options) -> Report {
     report.must("nasty bodies with a 5xx or no answer", "0", broken, broken == 0);
     let most = world.segue.memory_mib().saturating_sub(before);
     // Bodies of up to 32 MiB are taken on webhook paths.
-    report.should("memory grew by, all together", "<= 128 MiB", format!("{most} MiB"), most <= 128);
+    report.at_most("memory grew by, all together", [128, 600], most, mebibytes);
     sending.stop().await;
     world.segue.drained().await;
     let panicked = world.segue.panicked();
     report.must("panics", "none", panicked, !panicked);
-    let verdict = world.oracle.judge(&world.emulator, |_, _| false);
-    report.must("good events lost meanwhile", "0", verdict.lost, verdict.lost == 0);
+    world.judge(&mut report).await;
     report
 }
 
@@ -198,10 +197,8 @@ async fn endless(addr: &str) -> u16 {
 
 fn nasty() -> Vec<Vec<u8>> {
     let wrap = |inside: String| {
-        format!(
-            "{{\"type\":\"track\",\"event\":\"E\",\"userId\":\"nasty\",\"properties\":{inside}}}"
-        )
-        .into_bytes()
+        let head = r#"{"type":"track","event":"E","userId":"#;
+        format!(r#"{head}"{NASTY}","properties":{inside}}}"#).into_bytes()
     };
     let keys: Vec<String> = (0..1_000_000).map(|key| format!("\"k{key}\":{key}")).collect();
     vec![

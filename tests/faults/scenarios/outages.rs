@@ -8,7 +8,7 @@ use super::{World, emulate};
 use crate::Options;
 use crate::load::start;
 use crate::proxy::{Mode, Proxy};
-use crate::report::{Report, millis, percentile, seconds};
+use crate::report::{Report, mebibytes, millis, percentile, seconds};
 use crate::server::Setup;
 
 /// Down for a while: it answers 503 first, then nobody is there at all. The memory fills up meanwhile: what
@@ -54,15 +54,9 @@ pub(super) async fn outage(options: Options) -> Report {
     let others: u64 = seen.others.values().sum();
     report.must("requests not answered 200", "0", others, others == 0);
     let late = percentile(&mut seen.answers, 99);
-    report.should(
-        "p99 of the answers",
-        "<= 250 ms",
-        millis(late),
-        late <= Duration::from_millis(250),
-    );
-    let grown = most.saturating_sub(before);
-    report.should("memory grew by", "<= 100 MiB", format!("{grown} MiB"), grown <= 100);
-    report.should("drained in", "<= 900 s", seconds(drained), drained <= Duration::from_secs(900));
+    report.at_most("p99 of the answers", [250, 10_000].map(Duration::from_millis), late, millis);
+    report.at_most("memory grew by", [100, 300], most.saturating_sub(before), mebibytes);
+    report.must("drained in", "<= 900 s", seconds(drained), drained <= Duration::from_secs(900));
     report.must("requests in the first second after", "<= 330, the rate", rush, rush <= 330);
     world.judge(&mut report).await;
     report
