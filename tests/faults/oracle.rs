@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 pub(crate) const OLD: u64 = 200_000;
 /// Events of this user are not ours: they are only there to do harm.
 pub(crate) const NASTY: &str = "nasty";
+/// The name of all events.
+const EVENT: &str = "Step Done";
 const AGO: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// What is known of the events that were sent.
@@ -43,8 +45,10 @@ pub(crate) struct Verdict {
     pub(crate) nasty: u64,
     /// Arrived, and never sent.
     pub(crate) invented: u64,
-    /// Arrived with another payload.
+    /// Arrived with another name, time or payload.
     pub(crate) altered: u64,
+    /// Old, and could start a campaign, or new, and could not.
+    pub(crate) misjudged: u64,
     /// Arrived at another person.
     pub(crate) misplaced: u64,
     /// Arrived behind a later event of the same person.
@@ -63,10 +67,9 @@ impl Oracle {
         let number = sent.len() as u64;
         sent.push(Sent { person, at, acknowledged: false });
         drop(sent);
-        let at = if person >= OLD { at.minus(AGO) } else { at };
         let event = json!({
-            "type": "track", "event": "Step Done", "userId": name(person),
-            "messageId": format!("bench-{number:08}"), "timestamp": at.to_string(),
+            "type": "track", "event": EVENT, "userId": name(person),
+            "messageId": format!("bench-{number:08}"), "timestamp": happened(person, at).to_string(),
             "properties": payload(number),
         });
         (number, event)
@@ -113,12 +116,11 @@ impl Oracle {
                 emulator.person(&name(known.person)).map(|person| person.cio_id).unwrap_or_default()
             });
             verdict.misplaced += u64::from(record.cio_id.as_deref() != Some(person));
-            let mut data = record.data.clone();
-            if known.person >= OLD {
-                // What the guard writes into old events.
-                data.retain(|name, _| !["replay", "event_age_hours"].contains(&name.as_str()));
-            }
-            verdict.altered += u64::from(payload(number) != Value::Object(data));
+            let is_whole = record.name == EVENT
+                && record.timestamp == Some(happened(known.person, known.at).secs())
+                && payload(number) == Value::Object(record.data.clone());
+            verdict.altered += u64::from(!is_whole);
+            verdict.misjudged += u64::from(record.could_trigger != (known.person < OLD));
             let before = last.insert(known.person, number);
             verdict.out_of_order += u64::from(before.is_some_and(|before| before > number));
             let took = record.received_at.since(known.at);
@@ -158,6 +160,13 @@ impl Verdict {
         let wrong = [self.invented, self.altered, self.misplaced];
         let figure = format!("{} {} {}", self.invented, self.altered, self.misplaced);
         report.must("invented, altered, at another person", "0 0 0", figure, wrong == [0; 3]);
+        let misjudged = self.misjudged;
+        report.must(
+            "old ones that start campaigns, new that cannot",
+            "0",
+            misjudged,
+            misjudged == 0,
+        );
         report.must("order violations", "0", self.out_of_order, self.out_of_order == 0);
     }
 }
@@ -165,6 +174,11 @@ impl Verdict {
 /// The id of a person.
 pub(crate) fn name(person: u64) -> String {
     format!("person-{person}")
+}
+
+/// When an event happened that is sent at this time.
+fn happened(person: u64, at: Time) -> Time {
+    if person >= OLD { at.minus(AGO) } else { at }
 }
 
 /// What an event carries: what JSON can hold, all of it different for each event.
