@@ -114,27 +114,31 @@ async fn send(
             })
             .unzip();
         count += load.batch;
-        let body = Value::Array(events).to_string();
-        loop {
-            let sent = Instant::now();
-            match http.post(&load.url).body(body.clone()).send().await {
-                Ok(answer) if answer.status() == 200 => {
-                    seen.answers.push(sent.elapsed());
-                    oracle.acknowledge(&numbers);
-                    break;
-                }
-                Ok(answer) => {
-                    let status = answer.status().as_u16();
-                    *seen.others.entry(status).or_default() += 1;
-                    let says = answer.headers().contains_key("retry-after");
-                    seen.says_when &= status != 503 || says;
-                }
-                Err(_) => *seen.others.entry(0).or_default() += 1,
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        until_taken(&http, &load.url, Value::Array(events).to_string(), &mut seen).await;
+        oracle.acknowledge(&numbers);
     }
     seen
+}
+
+/// Sends a request again and again until it is answered 200.
+pub(crate) async fn until_taken(http: &reqwest::Client, url: &str, body: String, seen: &mut Seen) {
+    loop {
+        let sent = Instant::now();
+        match http.post(url).body(body.clone()).send().await {
+            Ok(answer) if answer.status() == 200 => {
+                seen.answers.push(sent.elapsed());
+                return;
+            }
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                *seen.others.entry(status).or_default() += 1;
+                let says = answer.headers().contains_key("retry-after");
+                seen.says_when &= status != 503 || says;
+            }
+            Err(_) => *seen.others.entry(0).or_default() += 1,
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// An HTTP client that goes nowhere but where it is told.

@@ -86,6 +86,11 @@ impl Report {
         self.line(what, "", figure, Held::Figure);
     }
 
+    /// Puts the lines of another one behind its own.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.lines.extend(other.lines);
+    }
+
     /// Whether every promise was kept; `strict`: those of the machine too.
     pub(crate) fn passed(&self, strict: bool) -> bool {
         self.lines

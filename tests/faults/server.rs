@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) customerio: String,
     /// Lines of the source.
     pub(crate) source: String,
+    /// The folder of the scripts; by default those that come with Segue.
+    pub(crate) transforms: String,
     /// Further sections.
     pub(crate) more: String,
     /// The folder of its journal; by default beside its configuration.
@@ -82,9 +84,11 @@ impl Segue {
     pub(crate) fn configure(&self, setup: &Setup) {
         let (addr, admin) = (&self.addr, &self.admin);
         let Setup { url, customerio, source, more, .. } = setup;
+        let scripts = Some(setup.transforms.as_str()).filter(|folder| !folder.is_empty());
+        let scripts = scripts.unwrap_or("shipped");
         let key = if customerio.contains("api_key") { "" } else { "api_key = \"bench\"" };
         let text = format!(
-            "listen = \"{addr}\"\ndata_dir = {:?}\ntransforms = \"shipped\"\n[admin]\nlisten = \"{admin}\"\n\
+            "listen = \"{addr}\"\ndata_dir = {:?}\ntransforms = \"{scripts}\"\n[admin]\nlisten = \"{admin}\"\n\
              [log]\nfilter = \"warn\"\n[customerio]\nsite_id = \"bench\"\n{key}\nurl = \"{url}\"\n\
              {customerio}\n[[source]]\nname = \"web\"\n{source}\n{more}\n",
             self.data
@@ -196,6 +200,12 @@ impl Segue {
             Some(Counts { pending, ..counts })
         };
         self.until("it says what it counted", counted).await
+    }
+
+    /// Requests to Customer.io without an answer; none while it does not say.
+    pub(crate) async fn in_flight(&self) -> u64 {
+        let status = self.status().await.unwrap_or_default();
+        status["delivery"]["in_flight"].as_u64().unwrap_or(0)
     }
 
     /// The reasons of its health, in one text.

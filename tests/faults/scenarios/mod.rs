@@ -4,6 +4,7 @@ mod answers;
 mod crashes;
 mod disk;
 mod door;
+mod kinds;
 mod outages;
 mod pace;
 mod power;
@@ -33,7 +34,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 25] = [
+pub(crate) const ALL: [Scenario; 26] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
@@ -41,6 +42,7 @@ pub(crate) const ALL: [Scenario; 25] = [
     Scenario { name: "weather", run: |options| Box::pin(weather::weather(options)) },
     Scenario { name: "kills", run: |options| Box::pin(crashes::kills(options)) },
     Scenario { name: "power-cut", run: |options| Box::pin(power::cuts(options)) },
+    Scenario { name: "kinds", run: |options| Box::pin(kinds::kinds(options)) },
     Scenario { name: "backfill", run: |options| Box::pin(pace::backfill(options)) },
     Scenario { name: "hot", run: |options| Box::pin(pace::hot(options)) },
     Scenario { name: "storm", run: |options| Box::pin(outages::storm(options)) },
@@ -108,15 +110,19 @@ impl World {
         if verdict.lost > 0 {
             eprintln!("{}: dead letters: {}", report.name, self.segue.dead_letters().await);
         }
-        // An event that is stored twice arrives once by its ULID, and is delivered twice in the journal.
+        self.balance(report, verdict.arrived + verdict.nasty).await;
+        verdict
+    }
+
+    /// Asks the server what it counted: just those that `arrived` as delivered, and nothing left over. An
+    /// event that is stored twice arrives once by its ULID, and is delivered twice in the journal.
+    pub(crate) async fn balance(&self, report: &mut Report, arrived: u64) {
         let Counts { accepted, redriven, delivered, dropped, dead_lettered, pending } =
             self.segue.counts().await;
-        let arrived = verdict.arrived + verdict.nasty;
         let once = delivered == arrived;
         report.must("delivered, as the server counted", arrived, delivered, once);
         let [came, went] = [accepted + redriven, delivered + dropped + dead_lettered + pending];
         report.must("accepted = ended + pending", came, went, came == went);
-        verdict
     }
 
     /// How many events Customer.io has. Those of them that Segue does not know to be delivered are on

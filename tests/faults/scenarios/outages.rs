@@ -80,11 +80,11 @@ pub(super) async fn slow(options: Options) -> Report {
         proxy.set(mode);
         let until = Instant::now() + span;
         while Instant::now() < until {
-            most = most.max(in_flight(&world).await);
+            most = most.max(world.segue.in_flight().await);
             sleep(Duration::from_millis(50)).await;
         }
     }
-    let hanging = in_flight(&world).await;
+    let hanging = world.segue.in_flight().await;
     proxy.set(Mode::Pass);
     let healed = Instant::now();
     let mut seen = sending.stop().await;
@@ -99,11 +99,6 @@ pub(super) async fn slow(options: Options) -> Report {
     report.must("well again after", "<= 60 s", seconds(took), took <= Duration::from_secs(60));
     world.judge(&mut report).await;
     report
-}
-
-async fn in_flight(world: &World) -> u64 {
-    let status = world.segue.status().await.unwrap_or_default();
-    status["delivery"]["in_flight"].as_u64().unwrap_or(0)
 }
 
 /// Answers 429 again and again, with every kind of `Retry-After`.
