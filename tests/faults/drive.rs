@@ -43,6 +43,8 @@ pub(crate) enum Mood {
     NoFlush,
     /// Answers EIO to everything.
     Broken,
+    /// Does what it is told, and takes so long for every confirmation.
+    Slow(Duration),
 }
 
 /// The bytes, as they are and as they would survive.
@@ -159,7 +161,7 @@ impl Filesystem for Cabinet {
         let to = (from + size as usize).min(BYTES);
         match mood {
             Mood::Broken => reply.error(Errno::EIO),
-            Mood::Well | Mood::NoFlush => reply.data(&platter.now[from..to]),
+            Mood::Well | Mood::NoFlush | Mood::Slow(_) => reply.data(&platter.now[from..to]),
         }
     }
 
@@ -179,7 +181,7 @@ impl Filesystem for Cabinet {
         match mood {
             Mood::Broken => reply.error(Errno::EIO),
             _ if offset as usize + data.len() > BYTES => reply.error(Errno::ENOSPC),
-            Mood::Well | Mood::NoFlush => {
+            Mood::Well | Mood::NoFlush | Mood::Slow(_) => {
                 platter.write(offset as usize, data);
                 reply.written(data.len() as u32);
             }
@@ -187,10 +189,15 @@ impl Filesystem for Cabinet {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        if let (platter, Mood::Slow(span)) = self.platter() {
+            drop(platter);
+            // One after the other, as on a disk: meanwhile nothing is read or written either.
+            std::thread::sleep(span);
+        }
         let (mut platter, mood) = self.platter();
         match mood {
             Mood::NoFlush | Mood::Broken => reply.error(Errno::EIO),
-            Mood::Well => {
+            Mood::Well | Mood::Slow(_) => {
                 platter.flush();
                 reply.ok();
             }

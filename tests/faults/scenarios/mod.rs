@@ -34,7 +34,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them; those that wait longest come first.
-pub(crate) const ALL: [Scenario; 26] = [
+pub(crate) const ALL: [Scenario; 27] = [
     Scenario { name: "slow", run: |options| Box::pin(outages::slow(options)) },
     Scenario { name: "slowloris", run: |options| Box::pin(door::slowloris(options)) },
     Scenario { name: "order", run: |options| Box::pin(answers::order(options)) },
@@ -57,6 +57,7 @@ pub(crate) const ALL: [Scenario; 26] = [
     Scenario { name: "flips", run: |options| Box::pin(disk::flips(options)) },
     Scenario { name: "read-only", run: |options| Box::pin(power::read_only(options)) },
     Scenario { name: "disk-errors", run: |options| Box::pin(power::errors(options)) },
+    Scenario { name: "slow-disk", run: |options| Box::pin(power::slow(options)) },
     Scenario { name: "stop", run: |options| Box::pin(crashes::stop(options)) },
     Scenario { name: "newer-journal", run: |options| Box::pin(crashes::newer(options)) },
     Scenario { name: "copies", run: |options| Box::pin(door::copies(options)) },

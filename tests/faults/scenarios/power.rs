@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::World;
 use crate::Options;
 use crate::drive::{Drive, Format, Mood};
 use crate::load::{Seen, start};
-use crate::report::{Report, millis};
-use crate::server::Setup;
+use crate::report::{Report, millis, seconds};
+use crate::server::{Segue, Setup};
 
 /// The machine loses power again and again while it is sent to. Every other time Customer.io is down, so
 /// that everything that was answered 200 lies on the disk alone.
@@ -126,9 +126,51 @@ pub(super) async fn errors(options: Options) -> Report {
     report
 }
 
+/// The disk takes 2 s for every confirmation, as disks do that are shared or dying. Nothing fails, so there is
+/// nothing to notice but that it takes long. Told to stop at its worst, it ends when that is over.
+pub(super) async fn slow(options: Options) -> Report {
+    let mut report = Report::new("slow-disk");
+    let Some((drive, mut world)) = on_drive(Format::Journalled, &mut report).await else {
+        return report;
+    };
+    let sending = start(&world.load(options.rate), &world.oracle, None);
+    let taken = async |more: u64| {
+        let before = world.oracle.acknowledged();
+        let more = async |_: &Segue| (world.oracle.acknowledged() >= before + more).then_some(());
+        world.segue.until("events are taken", more).await;
+    };
+    taken(options.rate / 2).await;
+    drive.set(Mood::Slow(Duration::from_secs(2)));
+    let (begun, before) = (Instant::now(), world.oracle.acknowledged());
+    sleep(options.seconds).await;
+    // Slow as it is, it goes on.
+    taken(1).await;
+    let meanwhile = world.oracle.acknowledged() - before;
+    let took = begun.elapsed();
+    let healed = async { drive.set(Mood::Well) };
+    let ((stopped, well), ()) = tokio::join!(world.segue.terminate(), healed);
+    world.segue.launch().await;
+    let seen = sending.stop().await;
+    world.segue.drained().await;
+
+    report.figure("slow for; answered 200 meanwhile", format!("{}; {meanwhile}", seconds(took)));
+    write_odd(&mut report, &seen);
+    report.must("stopped well", "exit code 0", well, well);
+    report.must("in", "<= 10 s", millis(stopped), stopped <= Duration::from_secs(10));
+    write_panics(&mut report, &world);
+    world.judge(&mut report).await;
+    world.segue.kill();
+    drop(drive);
+    report
+}
+
 fn write_refusals(report: &mut Report, seen: &Seen) {
     let refused: u64 = seen.others.get(&503).copied().unwrap_or(0);
     report.must("requests answered 503", "> 0", refused, refused > 0);
+    write_odd(report, seen);
+}
+
+fn write_odd(report: &mut Report, seen: &Seen) {
     let odd: Vec<_> = seen.others.keys().filter(|status| ![503, 0].contains(*status)).collect();
     report.must("or otherwise, but not at all", "none", format!("{odd:?}"), odd.is_empty());
 }
