@@ -326,6 +326,8 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
+        // Whatever it was to do, nothing waits for it any more.
+        self.set(Mood::Well);
         self.detach();
         drop(self.session.take().map(BackgroundSession::umount_and_join));
     }

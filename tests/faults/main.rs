@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::timeout;
 
 use scenarios::{ALL, Scenario};
 
@@ -75,10 +76,36 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// How long a scenario may take before it counts as stuck; out of reach of a busy machine.
+    fn patience(&self) -> Duration {
+        let times = self.kills + self.cuts + self.flips / 10;
+        Duration::from_secs(240 + times * 15) + self.outage * 4 + self.seconds * 10
+    }
+}
+
+/// What Rust's own test harness understands, and `cargo` hands to every test binary alike.
+const HARNESS: [&str; 9] = [
+    "--bench",
+    "--exact",
+    "--ignored",
+    "--include-ignored",
+    "--no-capture",
+    "--nocapture",
+    "--quiet",
+    "--show-output",
+    "-q",
+];
+/// The same, with a value.
+const HARNESS_SETTINGS: [&str; 6] =
+    ["--color", "--format", "--logfile", "--skip", "--test-threads", "-Z"];
+
 /// What the command line asks for.
 #[derive(Default)]
 struct Asked {
     names: Vec<String>,
+    /// Something in another test binary.
+    elsewhere: bool,
     options: Options,
     strict: bool,
     list: bool,
@@ -92,33 +119,37 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let wanted: Vec<&Scenario> = ALL
-        .iter()
-        .filter(|one| asked.names.is_empty() || asked.names.iter().any(|name| one.name == name))
-        .collect();
+    let all = asked.names.is_empty() && !asked.elsewhere;
+    let wanted: Vec<&Scenario> =
+        ALL.iter().filter(|one| all || asked.names.iter().any(|name| one.name == name)).collect();
     if asked.list {
         wanted.iter().for_each(|one| println!("{}: test", one.name));
         return ExitCode::SUCCESS;
     }
-    // A word that names no scenario is a filter for another test binary.
     if wanted.is_empty() {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     // What was named is measured: nothing else may run beside it.
-    let lanes = if asked.names.is_empty() { SIDE_BY_SIDE } else { 1 };
+    let lanes = if all { SIDE_BY_SIDE } else { 1 };
     let options = asked.options;
     let begun = Instant::now();
     let mut reports: Vec<report::Report> = runtime.block_on(async {
         let runs = wanted.into_iter().map(|one| async move {
             let run = AssertUnwindSafe((one.run)(options)).catch_unwind();
             let begun = Instant::now();
-            let report = run.await.unwrap_or_else(|_| report::Report::broken(one.name));
+            let report = match timeout(options.patience(), run).await {
+                Ok(Ok(report)) => report,
+                Ok(Err(_)) => report::Report::broken(one.name, "no, see above"),
+                Err(_) => report::Report::broken(one.name, "it was stuck"),
+            };
             eprintln!("{:<16} {}", one.name, report::seconds(begun.elapsed()));
             report
         });
         stream::iter(runs).buffer_unordered(lanes).collect().await
     });
+    // What is stuck is not waited for.
+    runtime.shutdown_background();
     reports.sort_by_key(|report| ALL.iter().position(|one| one.name == report.name));
     report::print(&reports);
     println!("\n{} scenarios in {}", reports.len(), report::seconds(begun.elapsed()));
@@ -126,6 +157,14 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// What is wrong with a word, and what would be right.
+fn unknown(word: &str) -> String {
+    let names: Vec<&str> = ALL.iter().map(|one| one.name).collect();
+    let flags = "--kills N --cuts N --rate N --outage N --seconds N --flips N --seed N --connections N \
+                 --strict --list";
+    format!("{word} is no scenario and no flag\nscenarios: {}\nflags: {flags}", names.join(" "))
 }
 
 fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
@@ -148,9 +187,13 @@ fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--connections" => options.connections = number()? as usize,
             "--strict" => asked.strict = true,
             "--list" => asked.list = true,
-            // What the test harness of Rust understands is not for this one.
-            flag if flag.starts_with('-') => {}
-            name => asked.names.push(name.to_owned()),
+            flag if HARNESS.contains(&flag) => {}
+            flag if HARNESS_SETTINGS.contains(&flag) => drop(words.next()),
+            flag if flag.split_once('=').is_some_and(|(it, _)| HARNESS_SETTINGS.contains(&it)) => {}
+            name if ALL.iter().any(|one| one.name == name) => asked.names.push(name.to_owned()),
+            // No scenario has a name like that of a function or a module.
+            name if !name.starts_with('-') && name.contains(['_', ':']) => asked.elsewhere = true,
+            _ => return Err(unknown(&word)),
         }
     }
     Ok(asked)

@@ -36,10 +36,10 @@ impl Report {
         Self { name, lines: Vec::new() }
     }
 
-    /// Of a scenario that did not come to its end.
-    pub(crate) fn broken(name: &'static str) -> Self {
+    /// Of a scenario that did not come to its end, and why.
+    pub(crate) fn broken(name: &'static str, why: &str) -> Self {
         let mut report = Self::new(name);
-        report.must("came to its end", "yes", "no, see above", false);
+        report.must("came to its end", "yes", why, false);
         report
     }
 

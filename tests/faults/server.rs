@@ -98,8 +98,8 @@ impl Segue {
 
     /// Starts the process, which is to end by itself; answers whether it did so with success.
     pub(crate) async fn refused(&mut self) -> bool {
-        let mut process = self.spawn();
-        tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap().success()
+        self.process = Some(self.spawn());
+        self.ended().await
     }
 
     /// Starts the process; answers how long it took until it was ready for events.
@@ -139,9 +139,22 @@ impl Segue {
     pub(crate) async fn terminate(&mut self) -> (Duration, bool) {
         let begun = Instant::now();
         self.signal("-TERM");
-        let mut process = self.process.take().unwrap();
-        let ended = tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
-        (begun.elapsed(), ended.success())
+        let well = self.ended().await;
+        (begun.elapsed(), well)
+    }
+
+    /// Waits until the process ends by itself; answers whether it did so with success.
+    async fn ended(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let process = self.process.as_mut().unwrap();
+            if let Some(status) = process.try_wait().unwrap() {
+                self.process = None;
+                return status.success();
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.last_words());
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Lets it do nothing for so long, as a machine that sleeps.
