@@ -89,7 +89,7 @@ impl Segue {
         let key = if customerio.contains("api_key") { "" } else { "api_key = \"bench\"" };
         let text = format!(
             "listen = \"{addr}\"\ndata_dir = {:?}\ntransforms = \"{scripts}\"\n[admin]\nlisten = \"{admin}\"\n\
-             [log]\nfilter = \"warn\"\n[customerio]\nsite_id = \"bench\"\n{key}\nurl = \"{url}\"\n\
+             [customerio]\nsite_id = \"bench\"\n{key}\nurl = \"{url}\"\n\
              {customerio}\n[[source]]\nname = \"web\"\n{source}\n{more}\n",
             self.data
         );
@@ -299,9 +299,11 @@ impl Segue {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether it ever said that it panicked.
-    pub(crate) fn panicked(&self) -> bool {
-        std::fs::read_to_string(self.log()).is_ok_and(|log| log.contains("panicked"))
+    /// The lines of its log that hold one of these.
+    pub(crate) fn said(&self, words: &[&str]) -> Vec<String> {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines = log.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+        lines.map(str::to_owned).collect()
     }
 
     fn config(&self) -> PathBuf {

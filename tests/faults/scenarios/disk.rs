@@ -74,8 +74,6 @@ pub(super) async fn full(_: Options) -> Report {
     let only = seen.others.keys().all(|status| *status == 503);
     report.must("requests answered 503", "> 0, and nothing else", refused, refused > 0 && only);
     report.must("each says when to come again", "Retry-After", seen.says_when, seen.says_when);
-    let panicked = world.segue.panicked();
-    report.must("panics", "none", panicked, !panicked);
     world.judge(&mut report).await;
     report
 }

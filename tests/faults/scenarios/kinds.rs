@@ -129,7 +129,7 @@ impl Lives {
 
     /// What a person does in a round.
     fn events(self, person: u64, round: u64) -> Vec<Value> {
-        let (me, old, visitor) = (name(person), format!("old-{person}"), visitor(person));
+        let (me, old, visitor) = (name(person), format!("former-{person}"), visitor(person));
         let (is_first, is_turn) = (round < self.rounds / 2, round == self.rounds / 2);
         let identify = |who: Value| call("identify", who, json!({"traits": {"count": round}}));
         let tracks = |who: Value| {

@@ -24,6 +24,9 @@ use crate::oracle::{Oracle, Verdict};
 use crate::report::Report;
 use crate::server::{Counts, Segue, Setup};
 
+/// What is only in ids of people and in payloads.
+const PERSONAL: [&str; 5] = ["person-", "visitor-", "former-", "Grüße", "xxxxx"];
+
 /// Runs a scenario.
 type Run = fn(Options) -> Pin<Box<dyn Future<Output = Report>>>;
 
@@ -115,6 +118,22 @@ impl World {
         verdict
     }
 
+    /// What no log may hold: that something panicked, who somebody is, and what an event carries.
+    fn read_log(&self, report: &mut Report) {
+        let panics = self.segue.said(&["panicked"]);
+        report.must("panics", "0", panics.len(), panics.is_empty());
+        let personal = self.segue.said(&PERSONAL);
+        if let Some(line) = personal.first() {
+            eprintln!("{}: in the log: {line}", report.name);
+        }
+        report.must(
+            "lines of the log with ids or payload",
+            "0",
+            personal.len(),
+            personal.is_empty(),
+        );
+    }
+
     /// Asks the server what it counted: just those that `arrived` as delivered, and nothing left over. An
     /// event that is stored twice arrives once by its ULID, and is delivered twice in the journal.
     pub(crate) async fn balance(&self, report: &mut Report, arrived: u64) {
@@ -124,6 +143,7 @@ impl World {
         report.must("delivered, as the server counted", arrived, delivered, once);
         let [came, went] = [accepted + redriven, delivered + dropped + dead_lettered + pending];
         report.must("accepted = ended + pending", came, went, came == went);
+        self.read_log(report);
     }
 
     /// How many events Customer.io has. Those of them that Segue does not know to be delivered are on

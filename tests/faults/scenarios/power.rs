@@ -80,7 +80,6 @@ pub(super) async fn read_only(options: Options) -> Report {
     report.must("health says", "journal_full", &reasons, reasons.contains("journal_full"));
     write_refusals(&mut report, &seen);
     report.must("stopped in", "<= 10 s", millis(took), took <= Duration::from_secs(10));
-    write_panics(&mut report, &world);
     world.judge(&mut report).await;
     world.segue.kill();
     drop(drive);
@@ -119,7 +118,6 @@ pub(super) async fn errors(options: Options) -> Report {
     world.segue.drained().await;
 
     write_refusals(&mut report, &seen);
-    write_panics(&mut report, &world);
     world.judge(&mut report).await;
     world.segue.kill();
     drop(drive);
@@ -157,7 +155,6 @@ pub(super) async fn slow(options: Options) -> Report {
     write_odd(&mut report, &seen);
     report.must("stopped well", "exit code 0", well, well);
     report.must("in", "<= 10 s", millis(stopped), stopped <= Duration::from_secs(10));
-    write_panics(&mut report, &world);
     world.judge(&mut report).await;
     world.segue.kill();
     drop(drive);
@@ -173,11 +170,6 @@ fn write_refusals(report: &mut Report, seen: &Seen) {
 fn write_odd(report: &mut Report, seen: &Seen) {
     let odd: Vec<_> = seen.others.keys().filter(|status| ![503, 0].contains(*status)).collect();
     report.must("or otherwise, but not at all", "none", format!("{odd:?}"), odd.is_empty());
-}
-
-fn write_panics(report: &mut Report, world: &World) {
-    let panicked = world.segue.panicked();
-    report.must("panics", "none", panicked, !panicked);
 }
 
 /// A server whose journal is on a disk of its own; nothing where there can be none.

@@ -91,8 +91,6 @@ pub(super) async fn weather(options: Options) -> Report {
     report.figure("drained in", seconds(drained));
     let dead = world.segue.counts().await.dead_lettered;
     report.must("dead letters", "0", dead, dead == 0);
-    let panicked = world.segue.panicked();
-    report.must("panics", "no", panicked, !panicked);
     world.judge(&mut report).await;
     report
 }
