@@ -3,7 +3,7 @@
 //! An event is a number. Its person and its payload follow from it, so that whatever arrives can be
 //! checked without a second copy of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Oracle {
         drop(sent);
         let event = json!({
             "type": "track", "event": EVENT, "userId": name(person),
-            "messageId": format!("bench-{number:08}"), "timestamp": happened(person, at).to_string(),
+            "messageId": message(number), "timestamp": happened(person, at).to_string(),
             "properties": payload(number),
         });
         (number, event)
@@ -137,9 +137,11 @@ impl Oracle {
         verdict
     }
 
-    /// How many events were sent of certain people.
-    pub(crate) fn sent_by(&self, people: impl Fn(u64) -> bool) -> usize {
-        self.sent().iter().filter(|sent| people(sent.person)).count()
+    /// The messages that were sent of certain people.
+    pub(crate) fn sent_by(&self, people: impl Fn(u64) -> bool) -> BTreeSet<String> {
+        let sent = self.sent();
+        let theirs = (0..).zip(sent.iter()).filter(|(_, sent)| people(sent.person));
+        theirs.map(|(number, _)| message(number)).collect()
     }
 
     /// Whose event it is.
@@ -174,6 +176,11 @@ impl Verdict {
 /// The id of a person.
 pub(crate) fn name(person: u64) -> String {
     format!("person-{person}")
+}
+
+/// The id of a message.
+fn message(number: u64) -> String {
+    format!("bench-{number:08}")
 }
 
 /// When an event happened that is sent at this time.

@@ -49,6 +49,15 @@ pub(crate) struct Counts {
     pub(crate) pending: u64,
 }
 
+/// What it says of a dead letter.
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "the rest is there to be printed")]
+pub(crate) struct Dead {
+    pub(crate) message_id: String,
+    reason: String,
+    message: String,
+}
+
 /// The server. Its folder goes with it.
 pub(crate) struct Segue {
     /// Where it takes events.
@@ -188,20 +197,13 @@ impl Segue {
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
-    /// Why events became dead letters, in one text.
-    pub(crate) async fn dead_letters(&self) -> String {
-        let answer = self.http.get(format!("http://{}/api/dead-letters", self.admin)).send().await;
-        let Ok(answer) = answer else { return "no answer".into() };
-        let page: Value = answer
-            .bytes()
-            .await
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        let rows = page["dead_letters"].as_array().cloned().unwrap_or_default();
-        let said =
-            |row: &Value| format!("{} {}: {}", row["reason"], row["message_id"], row["message"]);
-        rows.iter().take(5).map(said).collect::<Vec<_>>().join("\n")
+    /// The newest dead letters, up to a thousand; none while it does not answer.
+    pub(crate) async fn dead_letters(&self) -> Vec<Dead> {
+        let url = format!("http://{}/api/dead-letters?limit=1000", self.admin);
+        let Ok(answer) = self.http.get(url).send().await else { return Vec::new() };
+        let bytes = answer.bytes().await.unwrap_or_default();
+        let page: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        serde_json::from_value(page["dead_letters"].clone()).unwrap_or_default()
     }
 
     /// What it counted, at one moment. A server that is too busy to say is asked again.

@@ -115,10 +115,11 @@ pub(super) async fn partial(options: Options) -> Report {
     world.segue.drained().await;
 
     let refused = |person: u64| [listed, hidden, whole].contains(&person);
-    let verdict = world.judge_but(&mut report, |_, person| refused(person)).await;
-    let missing = verdict.acknowledged - verdict.arrived;
-    let dead = world.segue.counts().await.dead_lettered;
-    report.must("dead letters", "the refused ones", dead, dead == missing && dead > 0);
+    world.judge_but(&mut report, |_, person| refused(person)).await;
+    let letters = world.segue.dead_letters().await.into_iter().map(|letter| letter.message_id);
+    let (died, just) = (letters.collect::<Vec<_>>(), world.oracle.sent_by(refused));
+    let each_once = died.len() == just.len() && died.iter().all(|dead| just.contains(dead));
+    report.must("dead letters", "just the refused", died.len(), each_once && !died.is_empty());
     report
 }
 

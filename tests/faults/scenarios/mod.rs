@@ -112,7 +112,8 @@ impl World {
         let verdict = self.oracle.judge(&self.emulator, excused);
         verdict.write(report);
         if verdict.lost > 0 {
-            eprintln!("{}: dead letters: {}", report.name, self.segue.dead_letters().await);
+            let dead = self.segue.dead_letters().await;
+            eprintln!("{}: dead letters: {:?}", report.name, &dead[..dead.len().min(5)]);
         }
         self.balance(report, verdict.arrived + verdict.nasty).await;
         verdict

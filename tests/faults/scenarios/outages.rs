@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use segue::clock::{Clock as _, SystemClock, Time};
+use segue::emulator::FaultRule;
 use tokio::time::{Instant, sleep};
 
 use super::{World, emulate};
@@ -9,7 +11,7 @@ use crate::Options;
 use crate::load::start;
 use crate::proxy::{Mode, Proxy};
 use crate::report::{Report, mebibytes, millis, percentile, seconds};
-use crate::server::Setup;
+use crate::server::{Segue, Setup};
 
 /// Down for a while: it answers 503 first, then nobody is there at all. The memory fills up meanwhile: what
 /// may wait there goes by how many requests fly at a time, 1,000 events for each.
@@ -104,23 +106,63 @@ pub(super) async fn slow(options: Options) -> Report {
 /// Answers 429 again and again, with every kind of `Retry-After`.
 pub(super) async fn storm(options: Options) -> Report {
     let mut report = Report::new("storm");
-    let world = World::start(Setup::default()).await;
+    let mut world = World::start(Setup::default()).await;
     world.fail(&["429/1, repeat"]);
     let sending = start(&world.load(options.rate / 4), &world.oracle, None);
     let before = world.requests();
     sleep(Duration::from_secs(4)).await;
     let asked = world.requests() - before;
-    world.fail(&["429/soon*2, 429*2, 429/-5*2, 429/1*3"]);
+    // Nobody waits for that here: a start forgets it.
+    let endless = refused(&world, "1000000000".into()).await;
+    let enough = world.oracle.acknowledged() + options.rate / 2;
+    let taken = async |_: &Segue| (world.oracle.acknowledged() >= enough).then_some(());
+    world.segue.until("events are taken", taken).await;
+    world.segue.terminate().await;
+    let asked_endless = asked_between(&world, endless, SystemClock.now());
+    world.segue.launch().await;
+    let date = SystemClock.now().plus(Duration::from_secs(4));
+    let dated = refused(&world, http_date(date)).await;
+    world.fail(&["429/soon*2, 429, 429/-5*2, 429/1"]);
     sending.stop().await;
     world.segue.drained().await;
+    let asked_dated = asked_between(&world, dated, Time::from_secs(date.secs()));
 
     // One for each window, behind those that were in flight when the first one was refused.
     let most = 8 + 4;
     report.must("requests in 4 s of Retry-After: 1", format!("<= {most}"), asked, asked <= most);
+    for (what, asked) in [("10^9", asked_endless), ("a date, before it", asked_dated)] {
+        report.must(&format!("requests after {what}"), "<= 8, in flight", asked, asked <= 8);
+    }
     let dead = world.segue.counts().await.dead_lettered;
     report.must("given up", "0", dead, dead == 0);
     world.judge(&mut report).await;
     report
+}
+
+/// Refuses the next request with this `Retry-After`; when that was.
+async fn refused(world: &World, retry_after: String) -> Time {
+    let before = world.requests();
+    let mut rule = FaultRule::parse("429").unwrap();
+    rule.steps[0].retry_after = Some(retry_after);
+    world.emulator.lock().set_faults(vec![rule]);
+    let refusal = async |_: &Segue| {
+        let emulator = world.emulator.lock();
+        let at = emulator.requests().skip(before).find(|one| one.status == 429).map(|one| one.at);
+        at
+    };
+    world.segue.until("a request is refused", refusal).await
+}
+
+/// How many requests came between two times.
+fn asked_between(world: &World, after: Time, until: Time) -> usize {
+    let emulator = world.emulator.lock();
+    emulator.requests().filter(|one| one.at > after && one.at < until).count()
+}
+
+/// As HTTP writes it.
+fn http_date(at: Time) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap();
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The key is exchanged in Customer.io first and in Segue later.

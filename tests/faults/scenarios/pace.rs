@@ -50,8 +50,8 @@ pub(super) async fn backfill(options: Options) -> Report {
         let begun = Instant::now();
         let beside = live(&world, rate, options.seconds).await;
         let after = world.segue.counts().await.delivered;
-        let old =
-            (after - before).saturating_sub(world.oracle.sent_by(|person| person < OLD) as u64);
+        let old = (after - before)
+            .saturating_sub(world.oracle.sent_by(|person| person < OLD).len() as u64);
         let speed = old as f64 / begun.elapsed().as_secs_f64();
         if let Some(sending) = sending {
             sending.stop().await;
@@ -161,7 +161,7 @@ async fn live(world: &World, rate: u64, seconds: Duration) -> Took {
         let mine: Vec<Duration> = mine.map(|(_, took)| took).collect();
         (mine.len() >= least).then_some(mine)
     };
-    let expected = world.oracle.sent_by(|person| person < OTHERS);
+    let expected = world.oracle.sent_by(|person| person < OTHERS).len();
     let mut times = world
         .segue
         .until("the live events to arrive", async |_| {
