@@ -6,7 +6,7 @@ use tokio::time::{Duration, sleep};
 use super::{World, emulate};
 use crate::Options;
 use crate::front::{self, Front, Trick};
-use crate::load::start;
+use crate::load::{Load, start};
 use crate::oracle::name;
 use crate::proxy::{Mode, Proxy};
 use crate::report::Report;
@@ -104,17 +104,16 @@ pub(super) async fn http2(options: Options) -> Report {
 pub(super) async fn partial(options: Options) -> Report {
     let mut report = Report::new("partial");
     let world = World::start(Setup::default()).await;
-    let (listed, hidden, whole) = (3, 14, 25);
-    let rules = [(listed, "reject"), (hidden, "reject200"), (whole, "400")];
-    let rules: Vec<String> = rules
-        .map(|(person, step)| format!("person={}: {step}, repeat", name(person)))
-        .into_iter()
-        .collect();
-    world.fail(&rules.iter().map(String::as_str).collect::<Vec<_>>());
-    start(&world.load(options.rate), &world.oracle, Some(options.rate * 3)).end().await;
-    world.segue.drained().await;
+    // One after the other, each with people of their own: a request takes the first rule that fits.
+    let refusals = [(3, "reject"), (1014, "reject200"), (2025, "400")];
+    for (person, step) in refusals {
+        world.fail(&[&format!("person={}: {step}, repeat", name(person))]);
+        let load = Load { first_person: person / 1000 * 1000, ..world.load(options.rate) };
+        start(&load, &world.oracle, Some(options.rate)).end().await;
+        world.segue.drained().await;
+    }
 
-    let refused = |person: u64| [listed, hidden, whole].contains(&person);
+    let refused = |person: u64| refusals.iter().any(|(refused, _)| *refused == person);
     world.judge_but(&mut report, |_, person| refused(person)).await;
     let letters = world.segue.dead_letters().await.into_iter().map(|letter| letter.message_id);
     let (died, just) = (letters.collect::<Vec<_>>(), world.oracle.sent_by(refused));
@@ -134,7 +133,7 @@ pub(super) async fn order(options: Options) -> Report {
         FaultRule::parse(&format!("person={}: {rounds}", name(person))).unwrap()
     });
     world.emulator.lock().set_faults(rules.collect());
-    let load = crate::load::Load { people: 50, ..world.load(options.rate) };
+    let load = Load { people: 50, ..world.load(options.rate) };
     let sending = start(&load, &world.oracle, Some(50 * 40));
     for _ in 0..options.kills.min(10) {
         sleep(Duration::from_millis(900)).await;

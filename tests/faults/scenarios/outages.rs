@@ -147,8 +147,7 @@ async fn refused(world: &World, retry_after: String) -> Time {
     world.emulator.lock().set_faults(vec![rule]);
     let refusal = async |_: &Segue| {
         let emulator = world.emulator.lock();
-        let at = emulator.requests().skip(before).find(|one| one.status == 429).map(|one| one.at);
-        at
+        emulator.requests().skip(before).find(|one| one.status == 429).map(|one| one.at)
     };
     world.segue.until("a request is refused", refusal).await
 }
