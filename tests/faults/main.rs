@@ -38,7 +38,7 @@ use tokio::time::timeout;
 use scenarios::{ALL, Scenario};
 
 /// Scenarios that run side by side when all of them do: most of their time they wait.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 5;
 
 /// How long and how hard.
 #[derive(Clone, Copy)]
