@@ -136,7 +136,8 @@ impl World {
     }
 
     /// Asks the server what it counted: just those that `arrived` as delivered, and nothing left over. An
-    /// event that is stored twice arrives once by its ULID, and is delivered twice in the journal.
+    /// event that is stored twice arrives once by its ULID, and is delivered twice in the journal. Then reads
+    /// its log.
     pub(crate) async fn balance(&self, report: &mut Report, arrived: u64) {
         let Counts { accepted, redriven, delivered, dropped, dead_lettered, pending } =
             self.segue.counts().await;
