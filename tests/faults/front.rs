@@ -37,6 +37,8 @@ pub(crate) enum Trick {
     Abort,
     /// The request is done and answered, and the connection dies without a word.
     Die,
+    /// From this request on nothing comes on the connection any more, and it stays open.
+    Hang,
 }
 
 /// The front. Connections go on for as long as the process does.
@@ -145,6 +147,7 @@ impl Stage {
             match trick {
                 Trick::GoAway => connection.graceful_shutdown(),
                 Trick::Abort => connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM),
+                Trick::Hang => return std::future::pending().await,
                 _ => {}
             }
             let (stage, dies) = (Arc::clone(&self), dies.clone());

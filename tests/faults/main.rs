@@ -191,8 +191,11 @@ fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
             flag if HARNESS_SETTINGS.contains(&flag) => drop(words.next()),
             flag if flag.split_once('=').is_some_and(|(it, _)| HARNESS_SETTINGS.contains(&it)) => {}
             name if ALL.iter().any(|one| one.name == name) => asked.names.push(name.to_owned()),
-            // No scenario has a name like that of a function or a module.
-            name if !name.starts_with('-') && name.contains(['_', ':']) => asked.elsewhere = true,
+            // `cargo test` asks every binary for the names of tests elsewhere.
+            name if !name.starts_with('-') => {
+                eprintln!("{}", unknown(name));
+                asked.elsewhere = true;
+            }
             _ => return Err(unknown(&word)),
         }
     }

@@ -1,7 +1,7 @@
 //! Customer.io fails for some: answers that are lost on the way, items and people that are refused.
 
 use segue::emulator::FaultRule;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{World, emulate};
 use crate::Options;
@@ -9,7 +9,7 @@ use crate::front::{self, Front, Trick};
 use crate::load::{Load, start};
 use crate::oracle::name;
 use crate::proxy::{Mode, Proxy};
-use crate::report::Report;
+use crate::report::{Report, seconds};
 use crate::server::Setup;
 
 /// Connections that end after the request was done, within the answer, and while they are kept.
@@ -72,10 +72,25 @@ pub(super) async fn http2(options: Options) -> Report {
             sleep(Duration::from_millis(20)).await;
         }
     }
+    front.play(Trick::Hang, 1);
+    while front.played(Trick::Hang) == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
     front.play(Trick::None, 1);
+    let (hung, before) = (Instant::now(), front.counts()[1]);
+    while front.counts()[1] == before {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let hung = hung.elapsed();
     sending.stop().await;
     world.segue.drained().await;
 
+    report.must(
+        "another connection after one hung open",
+        "< 30 s",
+        seconds(hung),
+        hung < Duration::from_secs(30),
+    );
     report.must(
         "connections without trust; requests",
         "> 0; 0",
