@@ -141,9 +141,12 @@ pub(crate) async fn until_taken(http: &reqwest::Client, url: &str, body: String,
     }
 }
 
+/// How long an answer is waited for, as senders do; out of reach of a slow disk.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
 /// An HTTP client that goes nowhere but where it is told.
 pub(crate) fn client() -> reqwest::Client {
     // Another one may have installed it already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build().unwrap()
 }
