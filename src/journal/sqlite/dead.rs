@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, ToSql};
 
 use super::draft::Draft;
 use super::queues::{LAST, PAGE_BYTES, Page, number, seq_of};
-use super::record::found;
+use super::record::{between, found};
 use super::trouble::Trouble;
 use super::{DeadFilter, DeadRow, Place, Seq, Settlement};
 use crate::clock::Time;
@@ -136,17 +136,19 @@ fn move_back(
     seq: Seq,
     traffic: Traffic,
 ) -> Result<(), Trouble> {
+    // SQLite has no exclusive or.
     let sql = match traffic {
         Traffic::Live => {
             "INSERT INTO live
-             SELECT ?2, at, crc, envelope, body, done_parts FROM dead WHERE seq = ?1"
+             SELECT ?2, at, (crc | ?3) - (crc & ?3), envelope, body, done_parts FROM dead WHERE seq = ?1"
         }
         Traffic::Backfill => {
             "INSERT INTO backfill
-             SELECT ?2, at, crc, envelope, body, done_parts FROM dead WHERE seq = ?1"
+             SELECT ?2, at, (crc | ?3) - (crc & ?3), envelope, body, done_parts FROM dead WHERE seq = ?1"
         }
     };
-    connection.prepare_cached(sql)?.execute([number(dead), number(seq)])?;
+    let moved = i64::from(between(dead, seq));
+    connection.prepare_cached(sql)?.execute([number(dead), number(seq), moved])?;
     connection.prepare_cached("DELETE FROM dead WHERE seq = ?1")?.execute([number(dead)])?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::record::{Record, found};
+use super::record::{Record, found, sealed};
 use super::trouble::Trouble;
 use super::{Attempts, Fact, FactKey, Place, Seq, Stored, Waiting, Why};
 use crate::clock::Time;
@@ -38,7 +38,8 @@ pub(super) fn insert(connection: &Connection, seq: Seq, record: &Record) -> Resu
         Traffic::Backfill => "INSERT INTO backfill VALUES (?1, ?2, ?3, ?4, ?5, NULL)",
     };
     let body: &[u8] = &record.call.body;
-    let row = (number(seq), record.at().millis(), record.crc, &record.envelope, body);
+    let crc = sealed(record.crc, seq);
+    let row = (number(seq), record.at().millis(), crc, &record.envelope, body);
     connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! One event as it lies in the file: the envelope, the bytes of the element, and a checksum of both.
+//! One event as it lies in the file: the envelope, the bytes of the element, and a checksum of both and of its
+//! place.
 //!
 //! Decides when a record is damaged. SQLite does not notice a flipped bit in a row; an event with
 //! wrong bytes must never be sent.
@@ -25,7 +26,7 @@ pub(super) struct Record {
     pub(super) traffic: Traffic,
     /// The arrival as JSON; shared by the calls that came in alike.
     pub(super) envelope: Arc<str>,
-    /// Over envelope and body.
+    /// Over envelope and body; its place comes in when it is known.
     pub(super) crc: u32,
     /// The call itself, for the hand-off.
     pub(super) call: RawCall,
@@ -79,7 +80,7 @@ pub(super) fn found(seq: Seq, row: &Row<'_>, first: usize) -> Result<Found, rusq
 }
 
 fn read(seq: Seq, crc: ValueRef<'_>, envelope: &[u8], body: &[u8]) -> Result<RawCall, String> {
-    if crc != ValueRef::Integer(i64::from(checksum(envelope, body))) {
+    if crc != ValueRef::Integer(i64::from(sealed(checksum(envelope, body), seq))) {
         return Err(format!("record {} is damaged: its checksum does not match", seq.0));
     }
     match serde_json::from_slice(envelope) {
@@ -91,6 +92,21 @@ fn read(seq: Seq, crc: ValueRef<'_>, envelope: &[u8], body: &[u8]) -> Result<Raw
 fn encode(arrival: &Arrival) -> Result<String, JournalError> {
     serde_json::to_string(arrival)
         .map_err(|error| JournalError::Failed(format!("cannot store an arrival: {error}")))
+}
+
+/// The checksum as it is stored at a place: a row whose number was damaged would pass for another event.
+pub(super) fn sealed(crc: u32, seq: Seq) -> u32 {
+    crc ^ place(seq)
+}
+
+/// What turns the checksum at one place into that at another, where both are combined bit by bit.
+pub(super) fn between(one: Seq, other: Seq) -> u32 {
+    place(one) ^ place(other)
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn place(seq: Seq) -> u32 {
+    seq.0 as u32
 }
 
 fn checksum(envelope: &[u8], body: &[u8]) -> u32 {

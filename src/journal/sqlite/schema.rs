@@ -64,6 +64,11 @@ const STEPS: [&str; 4] = ["
     CREATE INDEX deferred_parked ON deferred(due, seq, why) WHERE why = 'parked';
     CREATE INDEX deferred_unparked ON deferred(due, seq, why) WHERE why <> 'parked';
     CREATE INDEX deferred_retry ON deferred(seq) WHERE why = 'retry';
+    UPDATE live SET crc = (crc | (seq & 4294967295)) - (crc & (seq & 4294967295));
+    UPDATE backfill SET crc = (crc | (seq & 4294967295)) - (crc & (seq & 4294967295));
+    UPDATE deferred SET crc = (crc | (seq & 4294967295)) - (crc & (seq & 4294967295));
+    UPDATE dead SET crc = (crc | (seq & 4294967295)) - (crc & (seq & 4294967295));
+    UPDATE recorded SET crc = (crc | (seq & 4294967295)) - (crc & (seq & 4294967295));
 "];
 
 /// Opens the connection that writes, and brings the file up to date.
