@@ -128,12 +128,24 @@ function samples(metrics, name) {
   }));
 }
 
+const given = new Set();
+
+/** A port that nobody listens on, below those that the system gives to connections: one of them may take it
+    before the server does. */
 export async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 15000 + Math.floor(Math.random() * 15000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = net.createServer();
+    const isFree = await new Promise((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** Starts a program whose output goes to a file. */
