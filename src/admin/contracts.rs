@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::recent::Recent;
 use crate::clock::Time;
 use crate::contract::{Kind, Violation};
 use crate::pipeline::Check;
@@ -170,24 +171,17 @@ impl Counts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     total: u64,
-    pieces: [(i64, u64); PIECES],
+    recent: Recent<PIECES>,
 }
 
 impl Count {
     fn add(&mut self, at: Time) {
-        let piece = piece_of(at);
         self.total += 1;
-        let slot = usize::try_from(piece.rem_euclid(PIECES as i64)).unwrap_or(0);
-        if self.pieces[slot].0 != piece {
-            self.pieces[slot] = (piece, 0);
-        }
-        self.pieces[slot].1 += 1;
+        self.recent.add(piece_of(at));
     }
 
     fn tally(&self, now: Time) -> Tally {
-        let oldest = piece_of(now) - PIECES as i64;
-        let recent = self.pieces.iter().filter(|(piece, _)| *piece > oldest);
-        Tally { total: self.total, last_hour: recent.map(|(_, count)| count).sum() }
+        Tally { total: self.total, last_hour: self.recent.count(piece_of(now)) }
     }
 }
 

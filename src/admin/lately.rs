@@ -3,25 +3,24 @@
 //!
 //! Not here: exit events among the dead letters, which count one by one ([`super::watch`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use super::recent::Recent;
 use crate::clock::Time;
 use crate::outcome::DeadCode;
 
 /// What is lately, in minutes.
-const MINUTES: i64 = 5;
+const MINUTES: usize = 5;
 /// Fewer dead letters than this say nothing.
 const FEWEST: u64 = 20;
 
 /// How events ended, minute by minute.
 #[derive(Debug, Default)]
-pub(super) struct Ends(VecDeque<Minute>);
-
-#[derive(Debug)]
-struct Minute {
-    number: i64,
-    delivered: u64,
-    dead: BTreeMap<&'static str, u64>,
+pub(super) struct Ends {
+    /// The last minute in which one did: a clock that was set back counts on in it.
+    last: i64,
+    delivered: Recent<MINUTES>,
+    dead: BTreeMap<&'static str, Recent<MINUTES>>,
 }
 
 /// Most events that were to be sent lately are dead letters.
@@ -38,32 +37,20 @@ pub struct Dying {
 impl Ends {
     /// Notes that an event was delivered at this time, or what it died of.
     pub(super) fn note(&mut self, at: Time, dead: Option<DeadCode>) {
-        let number = minute_of(at);
-        // A clock that was set back counts on in the last minute.
-        if self.0.back().is_none_or(|last| last.number < number) {
-            self.0.push_back(Minute { number, delivered: 0, dead: BTreeMap::new() });
-            while self.0.front().is_some_and(|first| first.number <= number - MINUTES) {
-                self.0.pop_front();
-            }
-        }
-        if let Some(minute) = self.0.back_mut() {
-            match dead {
-                None => minute.delivered += 1,
-                Some(code) => *minute.dead.entry(code.as_str()).or_default() += 1,
-            }
+        self.last = self.last.max(minute_of(at));
+        match dead {
+            None => self.delivered.add(self.last),
+            Some(code) => self.dead.entry(code.as_str()).or_default().add(self.last),
         }
     }
 
     /// Whether most events die, as far as the last minutes before `now` tell.
     pub(super) fn dying(&self, now: Time) -> Option<Dying> {
-        let recent = || self.0.iter().filter(|one| one.number > minute_of(now) - MINUTES);
-        let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (reason, count) in recent().flat_map(|minute| &minute.dead) {
-            *reasons.entry(reason).or_default() += count;
-        }
-        let dead = reasons.values().sum();
-        let of = dead + recent().map(|minute| minute.delivered).sum::<u64>();
-        let (reason, _) = reasons.into_iter().max_by_key(|(_, count)| *count)?;
+        let now = minute_of(now);
+        let reasons = || self.dead.iter().map(|(reason, recent)| (*reason, recent.count(now)));
+        let dead = reasons().map(|(_, count)| count).sum();
+        let of = dead + self.delivered.count(now);
+        let (reason, _) = reasons().max_by_key(|(_, count)| *count)?;
         (dead >= FEWEST && dead * 2 > of).then_some(Dying { dead, of, reason })
     }
 }

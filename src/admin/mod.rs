@@ -29,6 +29,7 @@ mod lately;
 mod metrics;
 pub mod originals;
 mod picture;
+mod recent;
 pub mod runs;
 pub mod scripts;
 #[cfg(unix)]

@@ -487,13 +487,13 @@ pub trait Journal: Send + Sync {
     ) -> Result<Vec<Stored>, JournalError>;
 
     /// Takes up to `max` deferred events that are due at `now`: those that are not parked first, and of each
-    /// kind the earliest due first and in the order of acceptance among equals. An event that was taken is not given again before it was settled,
-    /// deferred anew or given back.
+    /// kind the earliest due first and in the order of acceptance among equals. An event that was taken is
+    /// not given again before it was settled, deferred anew or given back.
     fn take_due(&self, now: Time, max: usize) -> Result<Vec<Stored>, JournalError>;
 
-    /// Takes deferred events, due or not, so that nobody else does; answers those that were not taken yet.
-    /// Whether they are there is not looked at.
-    fn take(&self, seqs: Vec<Seq>) -> Vec<Seq>;
+    /// Takes a deferred event, due or not, so that nobody else does; answers whether it was not taken yet.
+    /// Whether it is there is not looked at.
+    fn take(&self, seq: Seq) -> bool;
 
     /// Gives back what was taken and neither settled nor deferred anew.
     fn give_back(&self, seqs: &[Seq]);

@@ -58,8 +58,8 @@ impl Journal for ForgetfulJournal {
         self.reads(Place::Deferred)?;
         Ok(Vec::new())
     }
-    fn take(&self, _: Vec<Seq>) -> Vec<Seq> {
-        Vec::new()
+    fn take(&self, _: Seq) -> bool {
+        false
     }
     fn give_back(&self, _: &[Seq]) {}
     fn next_due(&self) -> Result<Option<Time>, JournalError> {

@@ -192,7 +192,7 @@ impl Search<'_> {
 
     /// Takes an event, if it is still where it was seen.
     fn take(&self, seq: Seq) -> Result<bool, JournalError> {
-        if self.journal.take(vec![seq]).is_empty() {
+        if !self.journal.take(seq) {
             return Ok(false);
         }
         let before = Seq(seq.0.saturating_sub(1));

@@ -86,7 +86,7 @@ impl Journal for MemoryJournal {
     fn take_due(&self, _: Time, _: usize) -> Result<Vec<Stored>, JournalError> {
         unreachable!("ingest does not ask")
     }
-    fn take(&self, _: Vec<Seq>) -> Vec<Seq> {
+    fn take(&self, _: Seq) -> bool {
         unreachable!("ingest does not ask")
     }
     fn give_back(&self, _: &[Seq]) {

@@ -255,10 +255,8 @@ impl Journal for SqliteJournal {
         Ok(events)
     }
 
-    fn take(&self, mut seqs: Vec<Seq>) -> Vec<Seq> {
-        let mut taken = locked(&self.shared.taken);
-        seqs.retain(|seq| taken.insert(*seq));
-        seqs
+    fn take(&self, seq: Seq) -> bool {
+        locked(&self.shared.taken).insert(seq)
     }
 
     fn give_back(&self, seqs: &[Seq]) {
