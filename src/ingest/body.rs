@@ -25,9 +25,6 @@ const FOR_TRUSTED: usize = 512 << 20;
 /// What strangers send, or pretend to, cannot take the room of a webhook that has its token.
 const FOR_OTHERS: usize = 128 << 20;
 
-/// So much of either is for small bodies alone.
-const FOR_SMALL: usize = 64 << 20;
-
 /// Room is given in pieces of this many bytes.
 const PIECE: usize = 1024;
 
@@ -88,7 +85,8 @@ pub(super) struct Rooms {
 
 impl Default for Rooms {
     fn default() -> Self {
-        let rooms = |size| [Room::of(FOR_SMALL), Room::of(size - FOR_SMALL)];
+        // Half of either is for small bodies alone.
+        let rooms = |size| [Room::of(size / 2), Room::of(size / 2)];
         Self { trusted: rooms(FOR_TRUSTED), others: rooms(FOR_OTHERS) }
     }
 }
@@ -345,6 +343,17 @@ mod tests {
 
         drop(greedy);
         assert_eq!(waiting.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_thousand_slow_senders_with_a_token_leave_room_for_others() {
+        let rooms = Rooms::default();
+        let mut slow: Vec<Body> = (0..1000).map(|_| body()).collect();
+        for one in &mut slow {
+            rooms.give(one, 100_000, true).await.unwrap();
+        }
+
+        assert_eq!(rooms.give(&mut body(), SMALL, true).now_or_never(), Some(Ok(())));
     }
 
     #[tokio::test]
